@@ -1,1 +1,22 @@
-//! TODO
+//! In: a [`RawConfig`](stablemate_checkpoint::RawConfig).
+//! Out: a [`Decoder`] (description, parameters, state) and from it the StableHLO graph of a step.
+//! Never: reads the bytes of a weight; knows IREE or any device.
+
+pub mod dimensions;
+
+mod blueprint;
+mod decoder;
+mod entry;
+mod error;
+pub mod families;
+pub mod kernels;
+mod params;
+pub mod parts;
+mod step;
+
+pub use blueprint::{Blueprint, Sizes};
+pub use decoder::{Decoder, Embedding};
+pub use entry::{BLOCK_LENGTH, Bucket, EntryPoint, Output, StepArgument};
+pub use error::ModelError;
+pub use params::{Param, ParamEntry, ParamTable, State, StateEntry};
+pub use step::Step;

@@ -1,0 +1,135 @@
+//! A decoder-only language model, described.
+
+use crate::dimensions::{MODEL, TOKEN};
+use crate::parts::{Block, Norm, Span};
+use crate::{Param, ParamTable, StateEntry, Step, families, kernels};
+use crate::{Blueprint, ModelError};
+use stablemate_checkpoint::RawConfig;
+use stablemate_graph::Value;
+
+/// Token embedding: a row of `table`, times `scale`.
+#[derive(Clone, Copy, Debug)]
+pub struct Embedding {
+    /// `[V, D]`.
+    pub table: Param,
+    /// Multiplies the rows.
+    pub scale: Option<f32>,
+}
+
+/// A description: everything a graph is built from. Schedules are expanded: each layer holds its own
+/// window, rotation and network.
+#[derive(Debug)]
+pub struct Decoder {
+    /// Hugging Face's `model_type`.
+    pub model_type: String,
+    /// `V`.
+    pub vocabulary: usize,
+    /// `D`.
+    pub hidden: usize,
+    /// Tokens of the longest sequence, if the configuration says.
+    pub context: Option<usize>,
+    /// First.
+    pub embedding: Embedding,
+    /// In order.
+    pub layers: Vec<Box<dyn Block>>,
+    /// After the last layer.
+    pub norm: Norm,
+    /// `[V, D]`; the embedding's table if tied.
+    pub head: Param,
+    /// Logits are bounded by `cap · tanh(logit / cap)`.
+    pub logit_softcap: Option<f32>,
+    /// Parameters, in the order of the graph's arguments.
+    pub params: ParamTable,
+    /// State, in the order of the graph's arguments and results.
+    pub states: Vec<StateEntry>,
+}
+
+impl Decoder {
+    /// Describes the model of a configuration.
+    ///
+    /// # Errors
+    /// An unknown family, values a family cannot honour, and keys that nobody read.
+    pub fn describe(config: &RawConfig) -> Result<Self, ModelError> {
+        let decoder = families::describe(Blueprint::new(config))?;
+        config.finish()?;
+        Ok(decoder)
+    }
+
+    /// Whether a step needs the length of each token's sequence.
+    pub fn needs_lengths(&self) -> bool {
+        self.layers.iter().any(|layer| layer.mixer().needs_lengths())
+    }
+
+    /// Whether the head is the embedding's table.
+    pub fn tied(&self) -> bool {
+        self.head == self.embedding.table
+    }
+
+    /// Bytes of state that one token takes in all layers.
+    pub fn state_bytes_per_token(&self) -> usize {
+        self.states.iter().map(StateEntry::bytes_per_token).sum()
+    }
+
+    /// Tokens `[T]` to the residual stream after the last layer `[T, D]`.
+    pub(crate) fn stream<'b>(&self, step: &Step<'b>) -> Value<'b> {
+        let mut x = {
+            let _scope = step.scope("embedding");
+            let rows = kernels::embed(step.param(self.embedding.table), step.tokens());
+            match self.embedding.scale {
+                Some(scale) => rows * f64::from(scale),
+                None => rows,
+            }
+        };
+        for (n, layer) in self.layers.iter().enumerate() {
+            let _scope = step.scope(format!("layers.{n}"));
+            x = layer.forward(step, x);
+        }
+        x
+    }
+
+    /// The stream at `rows [R]` to logits `[R, V]`.
+    pub(crate) fn logits<'b>(&self, step: &Step<'b>, x: Value<'b>, rows: Value<'b>) -> Value<'b> {
+        let _scope = step.scope("head");
+        let x = self.norm.forward(step, x.take(TOKEN, rows), MODEL);
+        let logits = kernels::linear(x, step.param(self.head));
+        match self.logit_softcap {
+            Some(cap) => (logits / f64::from(cap)).tanh() * f64::from(cap),
+            None => logits,
+        }
+    }
+
+    /// The description as text: sizes, then one line per layer.
+    pub fn summary(&self) -> String {
+        let context = self.context.map_or("unstated".to_string(), |n| n.to_string());
+        let mut text = format!(
+            "{}: vocabulary {}, hidden {}, context {context}, {} layers, {} parameters in {} tensors\n",
+            self.model_type,
+            self.vocabulary,
+            self.hidden,
+            self.layers.len(),
+            self.params.elements(),
+            self.params.entries().len(),
+        );
+        if let Some(scale) = self.embedding.scale {
+            text += &format!("embedding: scale {scale}\n");
+        }
+        for (n, layer) in self.layers.iter().enumerate() {
+            text += &format!("layer {n}: {}\n", layer.describe());
+        }
+        text += &format!("norm: {}, epsilon {}\n", self.norm.describe(), self.norm.epsilon);
+        text += if self.tied() { "head: tied" } else { "head: own" };
+        if let Some(cap) = self.logit_softcap {
+            text += &format!(", softcap {cap}");
+        }
+        text + "\n"
+    }
+
+    /// The layers that see only a window, and their windows.
+    pub fn windows(&self) -> Vec<(usize, usize)> {
+        let window = |(n, layer): (usize, &Box<dyn Block>)| match layer.mixer().span() {
+            Span::Window(window) => Some((n, window)),
+            Span::Full => None,
+        };
+        self.layers.iter().enumerate().filter_map(window).collect()
+    }
+}

@@ -1,0 +1,190 @@
+//! Entry points: a step with fixed sizes as a function of a module.
+
+use crate::dimensions::{BLOCK, PAGE, ROW, SEQUENCE, SLOT, TOKEN, VOCABULARY};
+use crate::kernels::Addresses;
+use crate::{Decoder, ModelError, Step};
+use stablemate_graph::{Builder, Direction, ElementType, Module, ModuleBuilder, TensorType, Value};
+
+/// `L`: tokens of a cache block.
+pub const BLOCK_LENGTH: usize = 16;
+
+/// The fixed sizes of a step. Shorter work is padded: tokens at position -1, rows 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Bucket {
+    /// `T`.
+    pub tokens: usize,
+    /// `S`.
+    pub sequences: usize,
+    /// `R`.
+    pub rows: usize,
+    /// `M`: blocks that a sequence may have.
+    pub pages: usize,
+    /// `B`: blocks of the pools, the reserved block 0 among them.
+    pub blocks: usize,
+}
+
+impl Bucket {
+    /// `tokens` of one sequence of at most `context` tokens, logits of one of them.
+    pub fn prefill(tokens: usize, context: usize) -> Self {
+        let pages = context.div_ceil(BLOCK_LENGTH);
+        Self { tokens, sequences: 1, rows: 1, pages, blocks: pages + 1 }
+    }
+
+    /// One token of each of `sequences` of at most `context` tokens, logits of all.
+    pub fn decode(sequences: usize, context: usize) -> Self {
+        let pages = context.div_ceil(BLOCK_LENGTH);
+        let blocks = pages * sequences + 1;
+        Self { tokens: sequences, sequences, rows: sequences, pages, blocks }
+    }
+}
+
+/// What a step returns besides the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// `[R, V]` f32.
+    Logits,
+    /// `[R]` i32: the token of the largest logit, the first of equals.
+    Argmax,
+}
+
+/// A named function of a module.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EntryPoint {
+    /// Symbol.
+    pub name: String,
+    /// Sizes.
+    pub bucket: Bucket,
+    /// What it returns.
+    pub output: Output,
+}
+
+/// The arguments of every step that come before state and parameters, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepArgument {
+    /// `[T]` i32: token ids.
+    Tokens,
+    /// `[T]` i32: positions in the sequence; -1 marks padding.
+    Positions,
+    /// `[T]` i32: rows of the block table.
+    Sequences,
+    /// `[S, M]` i32: blocks of each sequence.
+    BlockTables,
+    /// `[R]` i32: the tokens whose logits are returned.
+    Rows,
+    /// `[T]` i32: the length of the sequence the token was given with; only where a model needs it.
+    Lengths,
+}
+
+impl StepArgument {
+    /// The arguments of this model's steps, in order.
+    pub fn of(decoder: &Decoder) -> Vec<Self> {
+        let mut all =
+            vec![Self::Tokens, Self::Positions, Self::Sequences, Self::BlockTables, Self::Rows];
+        if decoder.needs_lengths() {
+            all.push(Self::Lengths);
+        }
+        all
+    }
+
+    /// Name in the graph.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tokens => "tokens",
+            Self::Positions => "positions",
+            Self::Sequences => "sequences",
+            Self::BlockTables => "block_tables",
+            Self::Rows => "rows",
+            Self::Lengths => "lengths",
+        }
+    }
+
+    /// Type in a bucket.
+    pub fn ty(self, bucket: &Bucket) -> TensorType {
+        let dimensions = match self {
+            Self::Tokens | Self::Positions | Self::Sequences | Self::Lengths => {
+                vec![TOKEN.of(bucket.tokens)]
+            }
+            Self::BlockTables => vec![SEQUENCE.of(bucket.sequences), PAGE.of(bucket.pages)],
+            Self::Rows => vec![ROW.of(bucket.rows)],
+        };
+        TensorType::new(ElementType::I32, dimensions)
+    }
+}
+
+impl Decoder {
+    /// The type of a state tensor in a bucket.
+    pub fn state_types(&self, bucket: &Bucket) -> Vec<TensorType> {
+        let ty = |entry: &crate::StateEntry| {
+            let dimensions =
+                [BLOCK.of(bucket.blocks), SLOT.of(BLOCK_LENGTH), entry.heads, entry.width];
+            TensorType::new(entry.element, dimensions)
+        };
+        self.states.iter().map(ty).collect()
+    }
+
+    /// The module of these entry points. Arguments of each: the [`StepArgument`]s, the state, the
+    /// parameters; results: the output, then the state, which overwrites its argument.
+    ///
+    /// # Errors
+    /// Sizes in the configuration that do not fit together.
+    pub fn module(&self, entries: &[EntryPoint]) -> Result<Module, ModelError> {
+        let module = ModuleBuilder::new(&self.model_type);
+        for entry in entries {
+            self.build(&module.function(&entry.name), entry)?;
+        }
+        Ok(module.finish()?)
+    }
+
+    fn build(&self, builder: &Builder<'_>, entry: &EntryPoint) -> Result<(), ModelError> {
+        let argument = |which: StepArgument| builder.argument(which.name(), which.ty(&entry.bucket));
+        let inputs: Vec<(StepArgument, Value<'_>)> =
+            StepArgument::of(self).into_iter().map(|which| (which, argument(which))).collect();
+        let states: Vec<Value<'_>> = self
+            .state_types(&entry.bucket)
+            .into_iter()
+            .zip(&self.states)
+            .enumerate()
+            .map(|(n, (ty, state))| {
+                let value = builder.argument(&state.name, ty);
+                builder.alias(value, n + 1);
+                value
+            })
+            .collect();
+        let params: Vec<Value<'_>> =
+            self.params.entries().iter().map(|p| builder.argument(&p.name, p.ty.clone())).collect();
+        let find = |which| inputs.iter().find(|(w, _)| *w == which).map(|(_, value)| *value);
+        let [Some(tokens), Some(positions), Some(sequences), Some(block_tables), Some(rows)] = [
+            find(StepArgument::Tokens),
+            find(StepArgument::Positions),
+            find(StepArgument::Sequences),
+            find(StepArgument::BlockTables),
+            find(StepArgument::Rows),
+        ] else {
+            unreachable!("every step has these arguments")
+        };
+        let addresses = Addresses { positions, sequences, block_tables };
+        let lengths = find(StepArgument::Lengths);
+        let step = Step::new(builder, tokens, addresses, lengths, states, params);
+        let logits = self.logits(&step, self.stream(&step), rows);
+        let output = match entry.output {
+            Output::Logits => ("logits", logits),
+            Output::Argmax => ("token_ids", argmax(logits)),
+        };
+        let states = step.states();
+        let names = self.states.iter().map(|state| state.name.as_str());
+        let mut results = vec![output];
+        results.extend(names.zip(states));
+        Ok(builder.finish(&results)?)
+    }
+}
+
+/// `logits [R, V]` → `[R]` i32: the index of the largest, the first of equals.
+fn argmax(logits: Value<'_>) -> Value<'_> {
+    let builder = logits.builder();
+    let _scope = builder.scope("argmax");
+    let dimensions = logits.ty().dimensions;
+    let largest = logits.compare(Direction::Ge, logits.max(VOCABULARY));
+    let index = builder.iota(VOCABULARY.of(logits.size(VOCABULARY))).broadcast(&dimensions);
+    let none = builder.integer(i32::MAX).broadcast(&dimensions);
+    largest.select(index, none).min(VOCABULARY).named("token_ids")
+}

@@ -1,0 +1,60 @@
+//! What can go wrong between a configuration and a graph.
+
+use stablemate_graph::GraphError;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// An error of this crate.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    /// The configuration lacks a key, or a key has the wrong type.
+    #[error(transparent)]
+    Config(#[from] stablemate_checkpoint::Error),
+    /// A key has a value this family cannot honour.
+    #[error("{file}: `{key}` is {found}, but {expected}")]
+    Unsupported {
+        /// The configuration's file.
+        file: PathBuf,
+        /// The key.
+        key: String,
+        /// Its value.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// No family reads this `model_type`.
+    #[error("{file}: model_type {found:?} is not supported; supported are {supported}")]
+    UnknownFamily {
+        /// The configuration's file.
+        file: PathBuf,
+        /// The model type.
+        found: String,
+        /// All known ones.
+        supported: String,
+    },
+    /// A parameter's tensor is missing from the checkpoint.
+    #[error("{file}: tensor {tensor:?} is missing; the model needs it as {expected}")]
+    MissingTensor {
+        /// The checkpoint.
+        file: PathBuf,
+        /// Its name in the checkpoint.
+        tensor: String,
+        /// The labelled shape that is needed.
+        expected: String,
+    },
+    /// A parameter's tensor has another shape than the configuration says.
+    #[error("{file}: tensor {tensor:?} has shape {found:?}; the configuration says {expected}")]
+    WrongShape {
+        /// The checkpoint.
+        file: PathBuf,
+        /// Its name in the checkpoint.
+        tensor: String,
+        /// Sizes found.
+        found: Vec<usize>,
+        /// The labelled shape that is needed.
+        expected: String,
+    },
+    /// The graph is ill-formed: a mistake in a family's code or sizes that do not fit together.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}

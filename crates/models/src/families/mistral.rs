@@ -1,0 +1,19 @@
+//! Mistral: Llama's layout with a sliding window in every layer.
+//!
+//! Follows transformers' `modeling_mistral.py`; paper arXiv 2310.06825. `sliding_window` is 4096 when
+//! absent; null (later versions of the model) means that everything is visible.
+
+use super::llama::{Differences, describe_with};
+use crate::parts::Span;
+use crate::{Blueprint, Decoder, ModelError};
+
+pub(super) fn describe(blueprint: Blueprint<'_>) -> Result<Decoder, ModelError> {
+    let config = blueprint.config;
+    let window = super::or_default(config, "sliding_window", 4096)?;
+    let layers = config.require("num_hidden_layers")?;
+    let spans = match window {
+        Some(window) => vec![Span::Window(window); layers],
+        None => Vec::new(),
+    };
+    describe_with(blueprint, &Differences { spans, ..Differences::default() })
+}

@@ -1,0 +1,25 @@
+//! Qwen2 and Qwen2.5: Llama's layout with biases on query, key and value.
+//!
+//! Follows transformers' `modeling_qwen2.py`; paper arXiv 2407.10671. With `use_sliding_window`, the
+//! layers from `max_window_layers` on see only a window.
+
+use super::llama::{Differences, describe_with};
+use crate::blueprint::AttentionBias;
+use crate::{Blueprint, Decoder, ModelError};
+
+pub(super) fn describe(blueprint: Blueprint<'_>) -> Result<Decoder, ModelError> {
+    let spans = spans(&blueprint)?;
+    let attention_bias = AttentionBias { inputs: true, output: false };
+    describe_with(blueprint, &Differences { attention_bias, spans, ..Differences::default() })
+}
+
+/// The spans of Qwen2 and Qwen3.
+pub(super) fn spans(blueprint: &Blueprint<'_>) -> Result<Vec<crate::parts::Span>, ModelError> {
+    let config = blueprint.config;
+    let window = super::or_default(config, "sliding_window", 4096)?;
+    let windowed = config.get("use_sliding_window")?.unwrap_or(false);
+    let window = window.filter(|_| windowed);
+    let first = config.get("max_window_layers")?.unwrap_or(28);
+    let layers = config.require("num_hidden_layers")?;
+    super::spans(config, layers, window, |n| window.is_some() && n >= first)
+}

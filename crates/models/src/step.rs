@@ -1,0 +1,118 @@
+//! One step over `T` tokens, while its graph is built.
+
+use crate::dimensions::{INDEX, PAGE, SEQUENCE, SLOT, TOKEN};
+use crate::kernels::{self, Addresses};
+use crate::parts::{Linear, Rope};
+use crate::{Param, State};
+use stablemate_graph::{Builder, Direction, Scope, Value};
+use std::cell::RefCell;
+
+/// Inputs, parameters and state of a step under construction, and what layers share.
+pub struct Step<'b> {
+    builder: &'b Builder<'b>,
+    tokens: Value<'b>,
+    lengths: Option<Value<'b>>,
+    addresses: Addresses<'b>,
+    slots: Value<'b>,
+    params: Vec<Value<'b>>,
+    states: RefCell<Vec<Value<'b>>>,
+    rotations: RefCell<Vec<(Rope, (Value<'b>, Value<'b>))>>,
+}
+
+impl<'b> Step<'b> {
+    pub(crate) fn new(
+        builder: &'b Builder<'b>,
+        tokens: Value<'b>,
+        addresses: Addresses<'b>,
+        lengths: Option<Value<'b>>,
+        states: Vec<Value<'b>>,
+        params: Vec<Value<'b>>,
+    ) -> Self {
+        let block_length = states.first().map_or(1, |pool| pool.size(SLOT));
+        let slots = slots(builder, addresses, block_length);
+        Self {
+            builder,
+            tokens,
+            lengths,
+            addresses,
+            slots,
+            params,
+            states: RefCell::new(states),
+            rotations: RefCell::default(),
+        }
+    }
+
+    /// The function that is built.
+    pub fn builder(&self) -> &'b Builder<'b> {
+        self.builder
+    }
+
+    /// `[T]` i32.
+    pub fn tokens(&self) -> Value<'b> {
+        self.tokens
+    }
+
+    /// Where the tokens are and what they may see.
+    pub fn addresses(&self) -> Addresses<'b> {
+        self.addresses
+    }
+
+    /// Opens a scope of names.
+    pub fn scope(&self, name: impl Into<String>) -> Scope<'b> {
+        self.builder.scope(name)
+    }
+
+    /// A parameter's value.
+    pub fn param(&self, param: Param) -> Value<'b> {
+        self.params[param.0]
+    }
+
+    /// `x [T, I] → [T, O]`, with the bias if there is one.
+    pub fn linear(&self, linear: Linear, x: Value<'b>) -> Value<'b> {
+        let product = kernels::linear(x, self.param(linear.weight));
+        match linear.bias {
+            Some(bias) => product + self.param(bias),
+            None => product,
+        }
+    }
+
+    /// Writes this step's keys or values `[T, K, W]` to a pool and returns the pool `[B, L, K, W]`.
+    pub fn write(&self, state: State, update: Value<'b>) -> Value<'b> {
+        let mut states = self.states.borrow_mut();
+        let pool = kernels::write(states[state.0], self.slots, update);
+        states[state.0] = pool;
+        pool
+    }
+
+    /// The state after all writes so far, in order.
+    pub(crate) fn states(&self) -> Vec<Value<'b>> {
+        self.states.borrow().clone()
+    }
+
+    /// `x [T, …, H]` rotated to each token's position. Layers with equal ropes share the angles.
+    pub fn rotate(&self, rope: &Rope, x: Value<'b>) -> Value<'b> {
+        let known = self.rotations.borrow().iter().find(|(known, _)| known == rope).map(|(_, r)| *r);
+        let (cosine, sine) = known.unwrap_or_else(|| {
+            let rotation = rope.rotation(self.addresses.positions, self.lengths);
+            self.rotations.borrow_mut().push((rope.clone(), rotation));
+            rotation
+        });
+        rope.rotate(x, cosine, sine)
+    }
+}
+
+/// `[T, 2]`: block and position in it of each token; block 0 for padding, whose position is -1.
+fn slots<'b>(builder: &'b Builder<'b>, addresses: Addresses<'b>, block_length: usize) -> Value<'b> {
+    let _scope = builder.scope("slots");
+    let Addresses { positions, sequences, block_tables } = addresses;
+    let pages = block_tables.size(PAGE);
+    let zero = builder.integer(0);
+    let padding = positions.compare(Direction::Lt, zero).named("padding");
+    let position = positions.maximum(zero);
+    let entry = sequences * pages as f64 + position / block_length as f64;
+    let blocks = block_tables.merge(&[SEQUENCE, PAGE], PAGE).take(PAGE, entry);
+    let block = padding.select(zero.broadcast(&[TOKEN.of(positions.size(TOKEN))]), blocks);
+    let length = builder.integer(block_length as i32);
+    let offset = position.remainder(length);
+    block.append(INDEX).concatenate(&[offset.append(INDEX)], INDEX).named("slots")
+}
