@@ -1,0 +1,317 @@
+"""fixtures/<case>/config.json and expected.json: tiny models and what transformers generates with them.
+
+    python make_fixtures.py [--out ../fixtures] [case …]
+
+For every case of cases.py: write config.json, build the model from that file, fill a safetensors checkpoint from
+weights.py, load it with from_pretrained (float32, eager attention), and generate 32 tokens greedily with
+`model.generate` and its cache. Prompts are tried in a fixed order until the text varies and no step is a near tie.
+Then the answer is questioned: decoding by hand with the cache, recomputing without a cache, a float64 run, and,
+for a transformers-4 style file, the same model spelled in the transformers-5 way. The report tells how far the
+logits move when one feature is left out; a fixture whose feature does not bite proves nothing.
+"""
+
+import argparse
+import json
+import math
+import pathlib
+import tempfile
+import warnings
+
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import safe_open, save_file
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
+
+from cases import CASES
+from weights import fill, fnv1a, mix
+
+NEW_TOKENS = 32
+GAP = 0.02
+DISTINCT = 10
+
+
+# ---- configuration and checkpoint -------------------------------------------------------------------------------
+
+
+def write_config(case: dict, folder: pathlib.Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if case["style"] == "v5":
+        config = AutoConfig.for_model(**case["config"])
+        config.architectures = [transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].__name__]
+        config.dtype = case["config"].get("dtype", "float32")
+        config.save_pretrained(folder)
+    else:
+        (folder / "config.json").write_text(json.dumps(case["config"], indent=2) + "\n")
+
+
+def storage(config: dict) -> str:
+    return config.get("dtype") or config.get("torch_dtype") or "float32"
+
+
+def dyadic(value: float) -> float:
+    """The nearest multiple of 1/1024: exact in decimal and in float32."""
+    return round(value * 1024) / 1024
+
+
+def spec(name: str, shape: list[int], case: dict) -> dict:
+    """Scale and offset of one tensor."""
+    gain = {"embed": 1.0, "head": 3.0, "qk": 1.75, "out": 1.5, "other": 1.25} | case.get("gain", {})
+    one_plus = case["config"]["model_type"].startswith("gemma")
+    if name == "model.norm.weight":
+        scale, offset = 0.2, gain.get("final", 0.0 if one_plus else 1.0)
+    elif name.endswith("norm.weight"):
+        scale, offset = 0.2, 0.0 if one_plus else 1.0
+    elif name.endswith(".bias"):
+        scale, offset = 0.1, 0.0
+    elif "embed_tokens" in name:
+        scale, offset = gain["embed"], 0.0
+    else:
+        if name.startswith("lm_head"):
+            kind = "head"
+        elif "q_proj" in name or "k_proj" in name:
+            kind = "qk"
+        elif "o_proj" in name or "down_proj" in name:
+            kind = "out"
+        else:
+            kind = "other"
+        scale, offset = gain[kind] / math.sqrt(shape[-1]), 0.0
+    return {"scale": dyadic(scale), "offset": offset}
+
+
+def tensor_table(case: dict, config) -> list[dict]:
+    """Every tensor that save_pretrained writes, in its order of names."""
+    with tempfile.TemporaryDirectory() as tmp:
+        AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(tmp)
+        with safe_open(pathlib.Path(tmp) / "model.safetensors", "pt") as file:
+            shapes = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}
+    dtype = storage(case["config"])
+    table = []
+    for name in sorted(shapes, key=natural):
+        entry = {"name": name, "shape": shapes[name], **spec(name, shapes[name], case)}
+        table.append(entry if dtype == "float32" else entry | {"dtype": dtype})
+    return table
+
+
+def natural(name: str):
+    return [(part.isdigit(), int(part) if part.isdigit() else part) for part in name.split(".")]
+
+
+def write_checkpoint(table: list[dict], folder: pathlib.Path) -> None:
+    tensors = {}
+    for t in table:
+        dtype = t.get("dtype", "float32")
+        values = torch.from_numpy(fill(t["name"], t["shape"], t["scale"], t["offset"], dtype))
+        tensors[t["name"]] = values.to(getattr(torch, dtype)).contiguous()
+        assert torch.equal(tensors[t["name"]].float(), values)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def load(folder: pathlib.Path, config=None, dtype=torch.float32):
+    more = {} if config is None else {"config": config}
+    model, info = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, attn_implementation="eager", output_loading_info=True, **more
+    )
+    assert not info["missing_keys"] and not info["mismatched_keys"], info
+    model.eval()
+    model.generation_config.eos_token_id = None
+    model.generation_config.pad_token_id = None
+    return model, info
+
+
+# ---- running ----------------------------------------------------------------------------------------------------
+
+
+def generate(model, prompt: list[int]) -> tuple[list[int], torch.Tensor]:
+    ids = torch.tensor([prompt])
+    out = model.generate(
+        ids, attention_mask=torch.ones_like(ids), do_sample=False, num_beams=1, use_cache=True,
+        max_new_tokens=NEW_TOKENS, return_dict_in_generate=True, output_logits=True,
+    )
+    tokens = out.sequences[0, len(prompt):].tolist()
+    logits = torch.stack([step[0] for step in out.logits])
+    assert len(tokens) == NEW_TOKENS and logits.argmax(-1).tolist() == tokens
+    return tokens, logits
+
+
+@torch.no_grad()
+def chain(model, prompt: list[int], tokens: list[int]) -> torch.Tensor:
+    """Logits of every step, the tokens given: prefill, then one token a call, with transformers' own cache."""
+    cache = DynamicCache(config=model.config)
+    step, rows = prompt, []
+    for token in tokens:
+        out = model(torch.tensor([step]), past_key_values=cache, use_cache=True)
+        rows.append(out.logits[0, -1])
+        step = [token]
+    return torch.stack(rows)
+
+
+@torch.no_grad()
+def recompute(model, prompt: list[int], tokens: list[int]) -> torch.Tensor:
+    """The same logits with no cache at all: one forward over everything."""
+    out = model(torch.tensor([prompt + tokens[:-1]]), use_cache=False)
+    return out.logits[0, len(prompt) - 1:]
+
+
+def gaps(logits: torch.Tensor) -> torch.Tensor:
+    top = logits.double().topk(2, dim=-1).values
+    return top[:, 0] - top[:, 1]
+
+
+def candidate(case: dict, attempt: int) -> list[int]:
+    """Prompt number `attempt`: ids 3 .. vocab - 3 from splitmix64, so that no special id is in it."""
+    seed = fnv1a(f"{case['name']}/prompt/{attempt}")
+    span = case["config"]["vocab_size"] - 6
+    return [3 + int(z % np.uint64(span)) for z in mix(seed, case["prompt"])]
+
+
+def specials(config: dict) -> set[int]:
+    found = set()
+    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        value = config.get(key)
+        found |= set(value if isinstance(value, list) else [] if value is None else [value])
+    return found
+
+
+def is_dynamic(config) -> bool:
+    return (config.rope_parameters or {}).get("rope_type") == "dynamic"
+
+
+def changed(config, changes: dict):
+    """A copy of the loaded configuration with dotted keys replaced."""
+    config = type(config).from_dict(config.to_dict())
+    for dotted, value in changes.items():
+        *path, last = dotted.split(".")
+        if not path:
+            setattr(config, last, value)
+            continue
+        place = getattr(config, path[0])
+        for key in path[1:]:
+            place = place[key]
+        if last == "rope_type" and value == "default":
+            for key in set(place) - {"rope_theta", "rope_type"}:
+                del place[key]
+        if value is None:
+            place.pop(last, None)
+        else:
+            place[last] = value
+    return config
+
+
+# ---- one case ---------------------------------------------------------------------------------------------------
+
+
+def floats(row) -> list[float]:
+    """float32 values by their shortest decimal that reads back to the same float32."""
+    return [float(str(x)) for x in np.asarray(row, dtype=np.float32)]
+
+
+def round_up(value: float) -> float:
+    power = 10.0 ** math.floor(math.log10(value))
+    return float(f"{math.ceil(value / power * 0.999999) * power:.0e}")
+
+
+def make(case: dict, out: pathlib.Path) -> None:
+    folder = out / case["name"]
+    write_config(case, folder)
+    config = AutoConfig.from_pretrained(folder)
+    table = tensor_table(case, config)
+    with tempfile.TemporaryDirectory() as tmp:
+        tmp = pathlib.Path(tmp)
+        (tmp / "config.json").write_bytes((folder / "config.json").read_bytes())
+        write_checkpoint(table, tmp)
+        model, _ = load(tmp)
+
+        for attempt in range(400):
+            if is_dynamic(config):
+                model, _ = load(tmp)  # this rotary embedding remembers the longest sequence it has seen
+            prompt = candidate(case, attempt)
+            tokens, logits = generate(model, prompt)
+            gap = gaps(logits).min().item()
+            if gap > GAP and len(set(tokens)) >= DISTINCT and not specials(case["config"]) & set(tokens):
+                break
+        else:
+            raise SystemExit(f"{case['name']}: no prompt will do; change the gains")
+
+        def fresh(**more):
+            return load(tmp, **more)[0] if is_dynamic(config) or more else model
+
+        noise = {"by hand": (chain(fresh(), prompt, tokens) - logits).abs().max().item()}
+        assert noise["by hand"] < 1e-5
+        whole = (recompute(fresh(), prompt, tokens) - logits).abs().max().item()
+        if is_dynamic(config):
+            # Not equal: the cache holds keys rotated with the frequencies of their own step.
+            stale = whole
+            noise["no cache, first step"] = (
+                (recompute(fresh(), prompt, tokens[:1]) - logits[:1]).abs().max().item())
+        else:
+            noise["no cache"] = whole
+        double = chain(fresh(dtype=torch.float64), prompt, tokens)
+        noise["float64"] = (double - logits).abs().max().item()
+        tolerance = round_up(max(1e-4, 40 * max(noise.values())))
+        assert tolerance < gap / 4, (case["name"], tolerance, gap)
+
+        if case["style"] == "v4":
+            modern = AutoConfig.for_model(**case["same_as"])
+            other, info = load(tmp, config=modern)
+            assert not info["unexpected_keys"]
+            assert torch.equal(generate(other, prompt)[1], logits), "the v5 spelling is another model"
+
+        moved = {}
+        for label, changes in case["drops"].items():
+            other = fresh(config=changed(config, changes))
+            delta = (chain(other, prompt, tokens) - logits).abs()
+            moved[label] = [float(f"{delta[0].max():.3g}"), float(f"{delta[-1].max():.3g}")]
+        if storage(case["config"]) != "float32":
+            write_checkpoint([{k: v for k, v in t.items() if k != "dtype"} for t in table], tmp)
+            delta = (chain(load(tmp)[0], prompt, tokens) - logits).abs()
+            moved["rounding of the weights"] = [float(f"{delta[0].max():.3g}"), float(f"{delta[-1].max():.3g}")]
+        if is_dynamic(config):
+            moved["the stale keys of the cache (no cache instead)"] = [0.0, float(f"{stale:.3g}")]
+
+    expected = {
+        "case": case["name"],
+        "transformers": transformers.__version__,
+        "torch": torch.__version__.split("+")[0],
+        "tensors": table,
+        "prompt_ids": prompt,
+        "token_ids": tokens,
+        "prompt_logits": floats(logits[0]),
+        "final_logits": floats(logits[-1]),
+        "smallest_gap": float(f"{gap:.6g}"),
+        "tolerance": tolerance,
+        "moved_without": moved,
+    }
+    lines = [f" {json.dumps(key)}: {compact(value)}" for key, value in expected.items()]
+    (folder / "expected.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+    print(f"{case['name']}: attempt {attempt}, gap {gap:.4f}, {len(set(tokens))} distinct, "
+          f"|logit| up to {logits.abs().max():.1f}, tolerance {tolerance:g}")
+    print("    noise:", ", ".join(f"{k} {v:.1e}" for k, v in noise.items()))
+    for label, (first, last) in moved.items():
+        print(f"    without {label}: prompt {first:g}, final {last:g}")
+        assert max(first, last) > 5 * tolerance, "this feature does not bite"
+
+
+def compact(value) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n  " + ",\n  ".join(json.dumps(v, separators=(",", ":")) for v in value) + "\n ]"
+    return json.dumps(value, separators=(",", ":"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("cases", nargs="*")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent.parent / "fixtures")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    warnings.simplefilter("ignore")
+    for case in CASES:
+        if not args.cases or case["name"] in args.cases:
+            make(case, args.out)
+
+
+if __name__ == "__main__":
+    main()
