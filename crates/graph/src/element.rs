@@ -15,6 +15,8 @@ pub enum ElementType {
     I1,
     /// A signed (or sign-less) byte.
     I8,
+    /// A 16-bit integer.
+    I16,
     /// A 32-bit integer.
     I32,
     /// A 64-bit integer.
@@ -26,7 +28,7 @@ impl ElementType {
     pub fn bytes(self) -> usize {
         match self {
             Self::I1 | Self::I8 => 1,
-            Self::F16 | Self::Bf16 => 2,
+            Self::F16 | Self::Bf16 | Self::I16 => 2,
             Self::F32 | Self::I32 => 4,
             Self::I64 => 8,
         }
@@ -46,6 +48,7 @@ impl fmt::Display for ElementType {
             Self::Bf16 => "bf16",
             Self::I1 => "i1",
             Self::I8 => "i8",
+            Self::I16 => "i16",
             Self::I32 => "i32",
             Self::I64 => "i64",
         })

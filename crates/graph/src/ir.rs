@@ -85,6 +85,8 @@ pub enum Op {
     Select,
     /// `convert` to the result's element type.
     Convert,
+    /// `bitcast_convert` to the result's element type, which has as many bits.
+    BitcastConvert,
     /// `broadcast_in_dim` with these dimensions.
     Broadcast(Vec<usize>),
     /// `reshape`.
@@ -144,6 +146,7 @@ pub enum Binary {
     Or,
     Power,
     Remainder,
+    ShiftLeft,
     Subtract,
 }
 

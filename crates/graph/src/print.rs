@@ -96,6 +96,7 @@ fn print_operation(out: &mut impl Write, function: &Function, operation: &Operat
             write!(out, "stablehlo.select {operands} : {predicate}, {}", result.text())
         }
         Op::Convert => write!(out, "stablehlo.convert {operands} : {signature}"),
+        Op::BitcastConvert => write!(out, "stablehlo.bitcast_convert {operands} : {signature}"),
         Op::Reshape => write!(out, "stablehlo.reshape {operands} : {signature}"),
         Op::Broadcast(dimensions) => {
             write!(out, "stablehlo.broadcast_in_dim {operands}, dims = {dimensions:?} : {signature}")
@@ -288,6 +289,7 @@ fn binary_name(op: Binary) -> &'static str {
         Binary::Or => "or",
         Binary::Power => "power",
         Binary::Remainder => "remainder",
+        Binary::ShiftLeft => "shift_left",
         Binary::Subtract => "subtract",
     }
 }

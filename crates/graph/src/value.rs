@@ -171,6 +171,20 @@ impl<'b> Value<'b> {
         self.apply("convert", &[self], |t| Ok((Op::Convert, infer::convert(&t[0], element)?)))
     }
 
+    /// The same bits as another element type of the same width.
+    #[track_caller]
+    pub fn bitcast(self, element: ElementType) -> Self {
+        self.apply("bitcast_convert", &[self], |t| {
+            Ok((Op::BitcastConvert, infer::bitcast_convert(&t[0], element)?))
+        })
+    }
+
+    /// Bits moved to higher places.
+    #[track_caller]
+    pub fn shift_left(self, places: i32) -> Self {
+        self.binary("shift_left", Binary::ShiftLeft, self.like(places.into()))
+    }
+
     /// The larger of two, element-wise.
     #[track_caller]
     pub fn maximum(self, other: Self) -> Self {

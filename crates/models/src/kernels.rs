@@ -10,7 +10,7 @@ pub fn linear<'b>(x: Value<'b>, weight: Value<'b>) -> Value<'b> {
     one(x.builder().composite(Kernel::new("stablemate.linear"), &[x, weight], |_, operands| {
         let [x, weight] = *operands else { return Vec::new() };
         let inner = weight.ty().dimensions.last().map_or(Label("Inner"), |d| d.label);
-        vec![x.contract(weight.convert(ElementType::F32), &[inner])]
+        vec![x.contract(widen(weight), &[inner])]
     }))
 }
 
@@ -19,8 +19,32 @@ pub fn embed<'b>(table: Value<'b>, tokens: Value<'b>) -> Value<'b> {
     let kernel = Kernel::new("stablemate.embed");
     one(table.builder().composite(kernel, &[table, tokens], |_, operands| {
         let [table, tokens] = *operands else { return Vec::new() };
-        vec![table.take(VOCABULARY, tokens).convert(ElementType::F32)]
+        vec![widen(table.take(VOCABULARY, tokens))]
     }))
+}
+
+/// The same values in f32, spelled in integer operations: a plain `convert` of a weight compiles
+/// neither from bf16 for Vulkan (beside a product of several rows) nor from f16 for VMVX in IREE 3.13.
+fn widen(value: Value<'_>) -> Value<'_> {
+    let builder = value.builder();
+    let bits = || value.bitcast(ElementType::I16).convert(ElementType::I32);
+    match value.ty().element {
+        ElementType::Bf16 => bits().shift_left(16).bitcast(ElementType::F32),
+        ElementType::F16 => {
+            let bits = bits();
+            let magnitude = bits & builder.integer(0x7FFF);
+            // Exponents are biased by 15 in f16 and by 127 in f32; below 2^-14 there is none.
+            let normal = (magnitude.shift_left(13) + f64::from((127 - 15) << 23)).bitcast(ElementType::F32);
+            let subnormal = magnitude.convert(ElementType::F32) * 2f64.powi(-24);
+            let special = magnitude.shift_left(13) | builder.integer(0x7F80_0000);
+            let small = magnitude.compare(Direction::Lt, builder.integer(0x0400));
+            let large = magnitude.compare(Direction::Ge, builder.integer(0x7C00));
+            let finite = small.select(subnormal, normal).bitcast(ElementType::I32);
+            let sign = bits.shift_left(16) & builder.integer(i32::MIN);
+            (large.select(special, finite) | sign).bitcast(ElementType::F32)
+        }
+        _ => value.convert(ElementType::F32),
+    }
 }
 
 /// `pool [B, L, K, W]` with `update [T, K, W]` written to the slots `[T, 2]` (block, position in it).

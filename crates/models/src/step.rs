@@ -1,6 +1,6 @@
 //! One step over `T` tokens, while its graph is built.
 
-use crate::dimensions::{INDEX, PAGE, SEQUENCE, SLOT, TOKEN};
+use crate::dimensions::{BLOCK, INDEX, PAGE, SEQUENCE, SLOT, TOKEN};
 use crate::kernels::{self, Addresses};
 use crate::parts::{Linear, Rope};
 use crate::{Param, State};
@@ -28,8 +28,9 @@ impl<'b> Step<'b> {
         states: Vec<Value<'b>>,
         params: Vec<Value<'b>>,
     ) -> Self {
-        let block_length = states.first().map_or(1, |pool| pool.size(SLOT));
-        let slots = slots(builder, addresses, block_length);
+        let (blocks, length) =
+            states.first().map_or((1, 1), |pool| (pool.size(BLOCK), pool.size(SLOT)));
+        let slots = slots(builder, addresses, blocks, length);
         Self {
             builder,
             tokens,
@@ -102,7 +103,12 @@ impl<'b> Step<'b> {
 }
 
 /// `[T, 2]`: block and position in it of each token; block 0 for padding, whose position is -1.
-fn slots<'b>(builder: &'b Builder<'b>, addresses: Addresses<'b>, block_length: usize) -> Value<'b> {
+fn slots<'b>(
+    builder: &'b Builder<'b>,
+    addresses: Addresses<'b>,
+    block_count: usize,
+    block_length: usize,
+) -> Value<'b> {
     let _scope = builder.scope("slots");
     let Addresses { positions, sequences, block_tables } = addresses;
     let pages = block_tables.size(PAGE);
@@ -112,6 +118,9 @@ fn slots<'b>(builder: &'b Builder<'b>, addresses: Addresses<'b>, block_length: u
     let entry = sequences * pages as f64 + position / block_length as f64;
     let blocks = block_tables.merge(&[SEQUENCE, PAGE], PAGE).take(PAGE, entry);
     let block = padding.select(zero.broadcast(&[TOKEN.of(positions.size(TOKEN))]), blocks);
+    // StableHLO drops updates outside the pool; IREE writes them wherever they point.
+    let last = builder.integer(block_count as i32 - 1);
+    let block = block.maximum(zero).minimum(last);
     let length = builder.integer(block_length as i32);
     let offset = position.remainder(length);
     block.append(INDEX).concatenate(&[offset.append(INDEX)], INDEX).named("slots")

@@ -18,6 +18,7 @@ pub fn binary(op: Binary, lhs: &TensorType, rhs: &TensorType) -> Inferred {
     let boolean = lhs.element == ElementType::I1;
     let supported = match op {
         Binary::And | Binary::Or => !lhs.element.is_float(),
+        Binary::ShiftLeft => !lhs.element.is_float() && !boolean,
         Binary::Add | Binary::Multiply | Binary::Maximum | Binary::Minimum => true,
         Binary::Divide | Binary::Power | Binary::Remainder | Binary::Subtract => !boolean,
     };
@@ -47,6 +48,15 @@ pub fn select(predicate: &TensorType, on_true: &TensorType, on_false: &TensorTyp
 
 /// `convert`: (C1) the result has the operand's shape.
 pub fn convert(operand: &TensorType, element: ElementType) -> Inferred {
+    Ok(operand.with_element(element))
+}
+
+/// `bitcast_convert` between element types of equal width (the only form used here): (C1) same shape.
+pub fn bitcast_convert(operand: &TensorType, element: ElementType) -> Inferred {
+    let bits = |element: ElementType| if element == ElementType::I1 { 1 } else { 8 * element.bytes() };
+    require(bits(operand.element) == bits(element), "C1", || {
+        format!("{} and {element} have different widths", operand.element)
+    })?;
     Ok(operand.with_element(element))
 }
 

@@ -9,7 +9,7 @@ mod indexing;
 mod product;
 mod reshaping;
 
-pub use elementwise::{binary, compare, convert, select, unary};
+pub use elementwise::{binary, bitcast_convert, compare, convert, select, unary};
 pub use indexing::{concatenate, put, slice, take};
 pub use product::{dot_general, reduce};
 pub use reshaping::{broadcast_in_dim, constant, iota, reshape, transpose};

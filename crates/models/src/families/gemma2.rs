@@ -44,6 +44,7 @@ pub(super) fn layer(
     let fed_norm = norm("post_feedforward_layernorm");
     let bias = config.get("attention_bias")?.unwrap_or(false);
     let bias = AttentionBias { inputs: bias, output: bias };
+    super::require_kv_heads(config)?;
     let mut mixer = blueprint.gqa(&at("self_attn"), n, sizes, rope, bias);
     let scalar = config.get::<f64>("query_pre_attn_scalar")?.unwrap_or(256.0);
     super::positive(config, "query_pre_attn_scalar", scalar)?;

@@ -44,6 +44,10 @@ fn ropes(blueprint: &Blueprint<'_>, head_dim: usize) -> Result<(Rope, Rope), Mod
     let config = blueprint.config;
     let scaling = config.nested("rope_scaling")?;
     let parameters = config.nested("rope_parameters")?;
+    if let Some(scaling) = &scaling {
+        // The reference overlooks the older spelling `type` here, so it has no defined meaning.
+        scaling.require::<String>("rope_type")?;
+    }
     let read = |kind: &str, scaling, base_key: &str, default: f64| -> Result<Rope, ModelError> {
         let base = config.get::<f64>(base_key)?.unwrap_or(default);
         let own = match &parameters {

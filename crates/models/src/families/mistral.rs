@@ -9,6 +9,7 @@ use crate::{Blueprint, Decoder, ModelError};
 
 pub(super) fn describe(blueprint: Blueprint<'_>) -> Result<Decoder, ModelError> {
     let config = blueprint.config;
+    super::require_kv_heads(config)?;
     let window = super::or_default(config, "sliding_window", 4096)?;
     let layers = config.require("num_hidden_layers")?;
     let spans = match window {

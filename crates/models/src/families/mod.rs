@@ -108,3 +108,12 @@ fn positive(config: &RawConfig, key: &str, value: f64) -> Result<(), ModelError>
         expected: "it must be positive".to_string(),
     })
 }
+
+/// For families whose class assumes a fixed number of key/value heads: the file has to say it (null
+/// means one per query head).
+fn require_kv_heads(config: &RawConfig) -> Result<(), ModelError> {
+    if !config.is_null("num_key_value_heads") {
+        config.require::<usize>("num_key_value_heads")?;
+    }
+    Ok(())
+}

@@ -16,6 +16,7 @@ pub(super) fn describe(blueprint: Blueprint<'_>) -> Result<Decoder, ModelError> 
 /// The spans of Qwen2 and Qwen3.
 pub(super) fn spans(blueprint: &Blueprint<'_>) -> Result<Vec<crate::parts::Span>, ModelError> {
     let config = blueprint.config;
+    super::require_kv_heads(config)?;
     let window = super::or_default(config, "sliding_window", 4096)?;
     let windowed = config.get("use_sliding_window")?.unwrap_or(false);
     let window = window.filter(|_| windowed);
