@@ -1,0 +1,237 @@
+//! Continuing one sequence.
+
+use crate::{EngineError, Runner, Sampler, Sampling, StepInput};
+
+/// When to stop.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// The most tokens to make; `None`: until the context is full.
+    pub max_tokens: Option<usize>,
+    /// Tokens that end the sequence. They are reported, as the last token.
+    pub end_ids: Vec<u32>,
+}
+
+/// Why a generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// An end-of-sequence token (or, decided by the caller, a stop string).
+    Stop,
+    /// The number of tokens asked for, or the context, is reached.
+    Length,
+}
+
+impl FinishReason {
+    /// The field's name for it: `stop` or `length`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+        }
+    }
+}
+
+/// Generates with one runner, one sequence at a time, and keeps what the cache holds between prompts.
+#[derive(Debug)]
+pub struct Generator<R> {
+    runner: R,
+    /// The tokens whose keys and values are in the cache, in order.
+    cached: Vec<u32>,
+    reserved: usize,
+}
+
+impl<R: Runner> Generator<R> {
+    /// A generator with an empty cache.
+    pub fn new(runner: R) -> Self {
+        Self { runner, cached: Vec::new(), reserved: 0 }
+    }
+
+    /// The runner.
+    pub fn runner(&self) -> &R {
+        &self.runner
+    }
+
+    /// The runner.
+    pub fn runner_mut(&mut self) -> &mut R {
+        &mut self.runner
+    }
+
+    /// Checks a prompt and parameters and begins a generation; nothing is computed before the first
+    /// token is asked for.
+    ///
+    /// # Errors
+    /// An empty prompt, ids outside the vocabulary, a prompt longer than the context, parameters
+    /// outside their ranges.
+    pub fn generate(
+        &mut self,
+        prompt: &[u32],
+        sampling: &Sampling,
+        limits: Limits,
+    ) -> Result<Generation<'_, R>, EngineError<R::Error>> {
+        sampling.validate()?;
+        self.check(prompt)?;
+        let kept = if self.runner.reuses_prefixes() { shared(&self.cached, prompt) } else { 0 };
+        // At least the prompt's last token runs again: its logits are wanted.
+        self.cached.truncate(kept.min(prompt.len() - 1));
+        Ok(Generation {
+            generator: self,
+            tokens: prompt.to_vec(),
+            prompt: prompt.len(),
+            sampler: Sampler::new(sampling.clone()),
+            limits,
+            finished: None,
+        })
+    }
+
+    /// The logits `[V]` at the last position of a prompt.
+    ///
+    /// # Errors
+    /// As [`Self::generate`], and whatever the runner reports.
+    pub fn logits(&mut self, prompt: &[u32]) -> Result<Vec<f32>, EngineError<R::Error>> {
+        self.check(prompt)?;
+        self.cached.clear();
+        self.advance(prompt, prompt.len())
+    }
+
+    fn check(&self, prompt: &[u32]) -> Result<(), EngineError<R::Error>> {
+        let (vocabulary, context) = (self.runner.vocabulary(), self.runner.context());
+        if prompt.is_empty() {
+            return Err(EngineError::EmptyPrompt);
+        }
+        let unknown = |(_, id): &(usize, &u32)| **id as usize >= vocabulary;
+        if let Some((position, &id)) = prompt.iter().enumerate().find(unknown) {
+            return Err(EngineError::UnknownToken { id, position, vocabulary });
+        }
+        if prompt.len() > context {
+            return Err(EngineError::ContextExceeded { prompt: prompt.len(), context });
+        }
+        Ok(())
+    }
+
+    /// Runs all of `tokens` that the cache does not hold yet; returns the last one's logits.
+    fn advance(&mut self, tokens: &[u32], prompt: usize) -> Result<Vec<f32>, EngineError<R::Error>> {
+        self.make_room(tokens.len())?;
+        let mut logits = Vec::new();
+        while self.cached.len() < tokens.len() {
+            let start = self.cached.len();
+            let end = tokens.len().min(start + self.runner.step_tokens());
+            // After a failed step nobody knows what the cache holds: it is dropped until the step succeeds.
+            let mut cached = std::mem::take(&mut self.cached);
+            logits = self.step(tokens, start..end, prompt)?;
+            cached.extend(&tokens[start..end]);
+            self.cached = cached;
+        }
+        Ok(logits)
+    }
+
+    /// One step over `tokens[range]`; logits only if it reaches the end.
+    fn step(
+        &mut self,
+        tokens: &[u32],
+        range: std::ops::Range<usize>,
+        prompt: usize,
+    ) -> Result<Vec<f32>, EngineError<R::Error>> {
+        let positions: Vec<u32> = range.clone().map(|n| n as u32).collect();
+        let lengths: Vec<u32> = range.clone().map(|n| prompt.max(n + 1) as u32).collect();
+        let pages = range.end.div_ceil(self.runner.block_length());
+        let block_tables = [(1..=pages as u32).collect::<Vec<u32>>()];
+        let last = (range.len() - 1) as u32;
+        let rows: &[u32] = if range.end == tokens.len() { &[last] } else { &[] };
+        Ok(self.runner.step(&StepInput {
+            tokens: &tokens[range.clone()],
+            positions: &positions,
+            sequences: &vec![0; range.len()],
+            lengths: &lengths,
+            block_tables: &block_tables,
+            rows,
+        })?)
+    }
+
+    /// Reserves in powers of two, so that a growing sequence seldom asks.
+    fn make_room(&mut self, tokens: usize) -> Result<(), EngineError<R::Error>> {
+        if tokens > self.reserved {
+            let wanted = tokens.next_power_of_two().min(self.runner.context()).max(tokens);
+            self.runner.reserve(1, wanted)?;
+            self.reserved = wanted;
+        }
+        Ok(())
+    }
+}
+
+/// Length of the longest common prefix.
+fn shared(a: &[u32], b: &[u32]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// A generation under way: an iterator over the tokens it makes.
+#[derive(Debug)]
+pub struct Generation<'g, R: Runner> {
+    generator: &'g mut Generator<R>,
+    /// Prompt and tokens made so far.
+    tokens: Vec<u32>,
+    prompt: usize,
+    sampler: Sampler,
+    limits: Limits,
+    finished: Option<FinishReason>,
+}
+
+impl<R: Runner> Generation<'_, R> {
+    /// Makes room for all tokens that are asked for at once, instead of in steps.
+    ///
+    /// # Errors
+    /// Whatever the runner reports.
+    pub fn reserve(&mut self) -> Result<(), EngineError<R::Error>> {
+        let context = self.generator.runner.context();
+        let wanted = self.limits.max_tokens.map_or(0, |n| self.prompt.saturating_add(n));
+        self.generator.make_room(wanted.min(context).max(self.prompt))
+    }
+
+    /// Tokens of the prompt that the cache holds already.
+    pub fn cached_tokens(&self) -> usize {
+        self.generator.cached.len().min(self.prompt)
+    }
+
+    /// Why it ended, once it has.
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        self.finished
+    }
+
+    /// Ends it.
+    pub fn finish(&mut self, reason: FinishReason) {
+        self.finished.get_or_insert(reason);
+    }
+
+    fn advance(&mut self) -> Result<u32, EngineError<R::Error>> {
+        let logits = self.generator.advance(&self.tokens, self.prompt)?;
+        let chosen = self.sampler.choose(&logits);
+        let token = chosen
+            .map_err(|id| EngineError::NotFinite { tokens: self.tokens.len(), id })?;
+        self.tokens.push(token);
+        let made = self.tokens.len() - self.prompt;
+        if self.limits.end_ids.contains(&token) {
+            self.finished = Some(FinishReason::Stop);
+        } else if self.limits.max_tokens.is_some_and(|most| made >= most)
+            || self.tokens.len() > self.generator.runner.context()
+        {
+            self.finished = Some(FinishReason::Length);
+        }
+        Ok(token)
+    }
+}
+
+impl<R: Runner> Iterator for Generation<'_, R> {
+    type Item = Result<u32, EngineError<R::Error>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.limits.max_tokens == Some(0) {
+            self.finish(FinishReason::Length);
+        }
+        if self.finished.is_some() {
+            return None;
+        }
+        let token = self.advance();
+        if token.is_err() {
+            self.finish(FinishReason::Stop);
+        }
+        Some(token)
+    }
+}

@@ -1,0 +1,54 @@
+//! What the engine needs of a model.
+
+/// Runs steps over a paged cache. Block 0 is reserved for padding and never handed out.
+pub trait Runner {
+    /// What can go wrong.
+    type Error: std::error::Error;
+
+    /// `V`: tokens in the vocabulary, and logits per row.
+    fn vocabulary(&self) -> usize;
+
+    /// The longest sequence the model may be given.
+    fn context(&self) -> usize;
+
+    /// Tokens of a cache block.
+    fn block_length(&self) -> usize;
+
+    /// The most tokens that one step may hold; longer work is split.
+    fn step_tokens(&self) -> usize;
+
+    /// Whether keys and values of a prefix stay right when another prompt continues it. They do not
+    /// where position embeddings depend on the prompt's length.
+    fn reuses_prefixes(&self) -> bool;
+
+    /// Makes room for `sequences` of `tokens` tokens each: blocks 1 to `sequences · ⌈tokens / L⌉` may
+    /// be used afterwards. What the cache holds stays. Room is never taken back.
+    ///
+    /// # Errors
+    /// Not enough memory, or whatever else the model needs for it.
+    fn reserve(&mut self, sequences: usize, tokens: usize) -> Result<(), Self::Error>;
+
+    /// Runs a step and returns the logits of its rows, `[rows, V]` row by row.
+    ///
+    /// # Errors
+    /// A step outside the reserved room, or a failure below.
+    fn step(&mut self, step: &StepInput<'_>) -> Result<Vec<f32>, Self::Error>;
+}
+
+/// One step over `T` tokens of `S` sequences.
+#[derive(Clone, Copy, Debug)]
+pub struct StepInput<'s> {
+    /// `[T]` token ids.
+    pub tokens: &'s [u32],
+    /// `[T]` positions in their sequences.
+    pub positions: &'s [u32],
+    /// `[T]` rows of `block_tables`.
+    pub sequences: &'s [u32],
+    /// `[T]` lengths of their sequences when they were given: a prompt's tokens carry its whole
+    /// length, generated ones their position plus one.
+    pub lengths: &'s [u32],
+    /// `[S][≤ M]` blocks of each sequence, in order.
+    pub block_tables: &'s [Vec<u32>],
+    /// `[R]` the tokens of this step whose logits are wanted.
+    pub rows: &'s [u32],
+}
