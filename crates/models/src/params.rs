@@ -81,6 +81,13 @@ impl ParamTable {
         Ok(())
     }
 
+    /// Decides the element type of each parameter by its shape, for a checkpoint without tensors.
+    pub fn set_elements(&mut self, element: impl Fn(&TensorType) -> ElementType) {
+        for entry in &mut self.entries {
+            entry.ty.element = element(&entry.ty);
+        }
+    }
+
     /// Number of elements of all parameters.
     pub fn elements(&self) -> usize {
         self.entries.iter().filter_map(|entry| entry.ty.elements()).sum()

@@ -1,1 +1,46 @@
-//! TODO
+//! Run language models on OpenXLA from Rust.
+//!
+//! In: a checkpoint (a Hugging Face directory or a GGUF file) and prompts.
+//! Out: text and tokens, as they are made.
+//! Never: reads the process environment, prints, or knows HTTP.
+//!
+//! ```no_run
+//! use stablemate::{Folders, GenerateOptions, LoadOptions, Model};
+//!
+//! let folders = Folders::standard(|name| std::env::var(name).ok()).expect("HOME is set");
+//! let mut model = Model::load("SmolLM2-135M-Instruct.Q4_1.gguf", &LoadOptions::new(folders))?;
+//! let options = GenerateOptions { max_tokens: Some(48), ..GenerateOptions::default() };
+//! for piece in model.generate("The capital of France is", &options)? {
+//!     print!("{}", piece?.text);
+//! }
+//! # Ok::<(), stablemate::Error>(())
+//! ```
+
+mod completion;
+mod error;
+mod executor;
+mod folders;
+pub mod hub;
+mod inspect;
+mod model;
+mod progress;
+mod prompt;
+mod source;
+mod program;
+mod weights;
+
+pub use completion::{Completion, GenerateOptions, Piece, Timings};
+pub use error::Error;
+pub use executor::{Executor, ExecutorError};
+pub use folders::Folders;
+pub use inspect::{Inspection, inspect};
+pub use model::{LoadOptions, Model, open_tokenizer as tokenizer};
+pub use progress::{Progress, ProgressSink};
+pub use prompt::{Message, Prompt};
+pub use source::{Opened, open, resolve};
+pub use stablemate_engine::{FinishReason, Sampling};
+pub use program::{CompiledModule, EmitOptions, compile_to, emit};
+/// Installing and finding the compiler; targets to compile for.
+pub use stablemate_runtime as runtime;
+/// Tokenizers and chat templates.
+pub use stablemate_text as text;

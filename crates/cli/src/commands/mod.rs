@@ -1,0 +1,34 @@
+//! One file per command.
+
+pub mod chat;
+pub mod compile;
+pub mod doctor;
+pub mod emit;
+pub mod inspect;
+pub mod logits;
+pub mod run;
+pub mod setup;
+pub mod tokenize;
+
+use crate::arguments::SamplingArguments;
+use stablemate::{GenerateOptions, Sampling};
+
+/// The options of a generation. Without a seed, the clock gives one.
+fn options(arguments: &SamplingArguments) -> GenerateOptions {
+    let clock = || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.map_or(0, |elapsed| elapsed.as_nanos() as u64)
+    };
+    GenerateOptions {
+        sampling: Sampling {
+            temperature: arguments.temperature,
+            top_k: arguments.top_k,
+            top_p: arguments.top_p,
+            min_p: arguments.min_p,
+            seed: arguments.seed.unwrap_or_else(clock),
+        },
+        max_tokens: arguments.max_tokens,
+        stop: arguments.stop.clone(),
+        ignore_end: arguments.ignore_eos,
+    }
+}

@@ -1,0 +1,34 @@
+//! Standard output and input.
+
+use anyhow::Context;
+use std::io::{ErrorKind, Read, Write};
+
+/// Writes text as it is and shows it at once.
+///
+/// # Errors
+/// Standard output is closed; see [`is_broken_pipe`].
+pub fn write(text: &str) -> anyhow::Result<()> {
+    let mut output = std::io::stdout().lock();
+    output.write_all(text.as_bytes())?;
+    output.flush()?;
+    Ok(())
+}
+
+/// Whether the reader of our output went away, which is no failure of ours.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+/// The text itself, or standard input for `-`.
+///
+/// # Errors
+/// Standard input is not UTF-8.
+pub fn text_or_input(text: &str) -> anyhow::Result<String> {
+    if text != "-" {
+        return Ok(text.to_string());
+    }
+    let mut input = String::new();
+    std::io::stdin().read_to_string(&mut input).context("cannot read the text from standard input")?;
+    Ok(input)
+}

@@ -1,0 +1,84 @@
+//! Errors of the library.
+
+use crate::executor::ExecutorError;
+use crate::hub::HubError;
+use stablemate_engine::EngineError;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Everything that can go wrong between a path and its tokens.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// MODEL is neither a path nor a hub id.
+    #[error(
+        "{model:?} is neither a directory, nor a .gguf file, nor a hub id like organisation/name"
+    )]
+    NoSuchModel {
+        /// What was given.
+        model: String,
+    },
+    /// The hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The checkpoint's files.
+    #[error(transparent)]
+    Checkpoint(#[from] stablemate_checkpoint::Error),
+    /// The configuration, or its match with the tensors.
+    #[error(transparent)]
+    Model(#[from] stablemate_models::ModelError),
+    /// The tokenizer or the chat template.
+    #[error(transparent)]
+    Text(#[from] stablemate_text::Error),
+    /// The compiler or the device.
+    #[error(transparent)]
+    Runtime(#[from] stablemate_runtime::Error),
+    /// Running steps.
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
+    /// A request that cannot be honoured.
+    #[error(transparent)]
+    Engine(#[from] EngineError<ExecutorError>),
+    /// The checkpoint has a description only.
+    #[error("{}: there are no weights beside config.json", path.display())]
+    NoWeights {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// Text was given or is wanted, but the checkpoint has no tokenizer.
+    #[error("{}: there is no tokenizer; give the prompt as token ids", path.display())]
+    NoTokenizer {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// Text was given or is wanted, but the checkpoint's tokenizer cannot be read.
+    #[error("the tokenizer cannot be used: {message}")]
+    TokenizerUnavailable {
+        /// Why.
+        message: String,
+    },
+    /// A conversation was given, but the checkpoint has no chat template.
+    #[error("{}: there is no chat template; give the prompt as plain text", path.display())]
+    NoChatTemplate {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// A file cannot be written.
+    #[error("{}: cannot be written: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The tokenizer and the model do not belong together.
+    #[error("{}: the tokenizer made token id {id}, but the model's vocabulary has {vocabulary}", path.display())]
+    TokenizerMismatch {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The id.
+        id: u32,
+        /// `V`.
+        vocabulary: usize,
+    },
+}

@@ -1,0 +1,230 @@
+//! A model that is ready to generate.
+
+use crate::completion::{Completion, GenerateOptions};
+use crate::executor::{Executor, ProgressSink_, Programs};
+use crate::{Error, Folders, Message, Progress, ProgressSink, Prompt, inspect, source, weights};
+use stablemate_checkpoint::{Checkpoint, Format};
+use stablemate_engine::{Generator, Limits};
+use stablemate_models::Decoder;
+use stablemate_runtime::{CpuOptions, Device, Target, VmfbCache};
+use stablemate_text::{ChatInput, ChatTemplate, LocalTime, StopStrings, Tokenizer};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How to load a model.
+#[derive(Clone)]
+pub struct LoadOptions {
+    /// Where the compiler is and compiled steps are kept.
+    pub folders: Folders,
+    /// Threads that compute; `None`: one per available core.
+    pub threads: Option<usize>,
+    /// The longest sequence, in tokens; `None`: what the model is made for.
+    pub context: Option<usize>,
+    /// Hears what takes time.
+    pub progress: ProgressSink,
+}
+
+impl LoadOptions {
+    /// Everything as the model and the machine suggest, silently.
+    pub fn new(folders: Folders) -> Self {
+        Self { folders, threads: None, context: None, progress: Arc::new(|_: Progress| {}) }
+    }
+}
+
+/// The longest sequence of a model whose configuration does not say.
+const UNSTATED_CONTEXT: usize = 2048;
+
+/// A model with its tokenizer, its weights on a device, and a cache for one sequence.
+pub struct Model {
+    path: PathBuf,
+    generator: Generator<Executor>,
+    /// The tokenizer, if there is one, or why it cannot be read.
+    tokenizer: Result<Option<Tokenizer>, String>,
+    end_ids: Vec<u32>,
+    unused_tensors: Vec<String>,
+    load_time: Duration,
+}
+
+impl Model {
+    /// Loads the checkpoint at `path`: a Hugging Face directory or a .gguf file. Steps are compiled
+    /// when they are first needed.
+    ///
+    /// # Errors
+    /// Damaged or missing files, configurations that no family honours, too little memory.
+    pub fn load(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self, Error> {
+        let begin = Instant::now();
+        let path = path.as_ref().to_path_buf();
+        let source::Opened { checkpoint, decoder } = source::open(&path)?;
+        if !checkpoint.has_weights() {
+            return Err(Error::NoWeights { path });
+        }
+        let tokenizer = tokenizer(&checkpoint).map_err(|error| error.to_string());
+        let mut end_ids = checkpoint.end_of_sequence_ids();
+        if let Ok(Some(tokenizer)) = &tokenizer {
+            end_ids.extend(tokenizer.end_ids());
+        }
+        end_ids.sort_unstable();
+        end_ids.dedup();
+        let unused_tensors = inspect::unused(&checkpoint, &decoder);
+        let device = Device::cpu(&CpuOptions { threads: options.threads })?;
+        let buffers = weights::load(&device, &checkpoint, &decoder.params, &options.progress)?;
+        let programs = Programs {
+            cache: VmfbCache::new(options.folders.cache.clone()),
+            data: options.folders.data.clone(),
+            target: Target::Host,
+            progress: ProgressSink_(options.progress.clone()),
+        };
+        let context = options.context.or(decoder.context).unwrap_or(UNSTATED_CONTEXT);
+        let executor = Executor::new(device, decoder, programs, buffers, context);
+        let (generator, load_time) = (Generator::new(executor), begin.elapsed());
+        Ok(Self { path, generator, tokenizer, end_ids, unused_tensors, load_time })
+    }
+
+    /// Begins to continue `prompt`. Nothing is computed before the first piece is asked for.
+    ///
+    /// # Errors
+    /// Prompts that do not fit, parameters outside their ranges, text without a tokenizer.
+    pub fn generate(
+        &mut self,
+        prompt: impl Into<Prompt>,
+        options: &GenerateOptions,
+    ) -> Result<Completion<'_>, Error> {
+        let ids = self.encode(prompt.into())?;
+        let stops = StopStrings::new(&options.stop)?;
+        if !options.stop.is_empty() {
+            // Without a tokenizer there is no text in which a stop string could be found.
+            self.require_tokenizer()?;
+        }
+        let detokenizer = match &self.tokenizer {
+            Ok(Some(tokenizer)) => Some(tokenizer.stream(true)),
+            _ => None,
+        };
+        let end_ids = if options.ignore_end { Vec::new() } else { self.end_ids.clone() };
+        let limits = Limits { max_tokens: options.max_tokens, end_ids };
+        let generation = self.generator.generate(&ids, &options.sampling, limits)?;
+        Ok(Completion::new(generation, ids, detokenizer, stops))
+    }
+
+    /// Logits `[V]` of the token after `prompt`.
+    ///
+    /// # Errors
+    /// As [`Self::generate`].
+    pub fn logits(&mut self, prompt: impl Into<Prompt>) -> Result<Vec<f32>, Error> {
+        let ids = self.encode(prompt.into())?;
+        Ok(self.generator.logits(&ids)?)
+    }
+
+    /// Token ids of a prompt.
+    ///
+    /// # Errors
+    /// Text without a tokenizer, conversations without a chat template or that it refuses.
+    pub fn encode(&self, prompt: Prompt) -> Result<Vec<u32>, Error> {
+        let ids = match prompt {
+            Prompt::Ids(ids) => return Ok(ids),
+            Prompt::Text(text) => self.require_tokenizer()?.encode(&text, true)?,
+            Prompt::Chat(messages) => {
+                let text = self.render(&messages)?;
+                // The template writes the tokens that begin a text itself.
+                self.require_tokenizer()?.encode(&text, false)?
+            }
+        };
+        let vocabulary = self.decoder().vocabulary;
+        match ids.iter().find(|id| **id as usize >= vocabulary) {
+            Some(&id) => Err(Error::TokenizerMismatch { path: self.path.clone(), id, vocabulary }),
+            None => Ok(ids),
+        }
+    }
+
+    /// The prompt that the chat template makes of a conversation, up to where the answer begins.
+    ///
+    /// # Errors
+    /// There is no template, or it refuses the conversation.
+    pub fn render(&self, messages: &[Message]) -> Result<String, Error> {
+        let Some(template) = self.chat_template()? else {
+            return Err(Error::NoChatTemplate { path: self.path.clone() });
+        };
+        let now = LocalTime { time: SystemTime::now(), utc_offset_seconds: 0 };
+        Ok(template.render(&ChatInput::new(Message::json(messages), now))?)
+    }
+
+    /// Whether conversations can be given.
+    ///
+    /// # Errors
+    /// A template that does not parse.
+    pub fn has_chat_template(&self) -> Result<bool, Error> {
+        Ok(self.chat_template()?.is_some())
+    }
+
+    fn chat_template(&self) -> Result<Option<ChatTemplate>, Error> {
+        match &self.tokenizer {
+            Ok(Some(tokenizer)) => Ok(tokenizer.chat_template(false)?),
+            _ => Ok(None),
+        }
+    }
+
+    /// The tokenizer, if the checkpoint has one that can be read.
+    pub fn tokenizer(&self) -> Option<&Tokenizer> {
+        self.tokenizer.as_ref().ok()?.as_ref()
+    }
+
+    /// Why the checkpoint's tokenizer cannot be read, if it has one that cannot.
+    pub fn tokenizer_error(&self) -> Option<&str> {
+        self.tokenizer.as_ref().err().map(String::as_str)
+    }
+
+    fn require_tokenizer(&self) -> Result<&Tokenizer, Error> {
+        match &self.tokenizer {
+            Ok(Some(tokenizer)) => Ok(tokenizer),
+            Ok(None) => Err(Error::NoTokenizer { path: self.path.clone() }),
+            Err(message) => Err(Error::TokenizerUnavailable { message: message.clone() }),
+        }
+    }
+
+    /// The model's description.
+    pub fn decoder(&self) -> &Decoder {
+        self.generator.runner().decoder()
+    }
+
+    /// The checkpoint.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Tokens that end a text or a turn, from `generation_config.json`, `config.json` and GGUF.
+    pub fn end_ids(&self) -> &[u32] {
+        &self.end_ids
+    }
+
+    /// Tensors of the checkpoint that the model does not use, as the reference does not.
+    pub fn unused_tensors(&self) -> &[String] {
+        &self.unused_tensors
+    }
+
+    /// How long opening and reading the checkpoint took.
+    pub fn load_time(&self) -> Duration {
+        self.load_time
+    }
+}
+
+/// The checkpoint's tokenizer, if it has one.
+pub(crate) fn tokenizer(checkpoint: &Checkpoint) -> Result<Option<Tokenizer>, stablemate_text::Error> {
+    match checkpoint.format() {
+        Format::HuggingFace => Tokenizer::from_directory(checkpoint.path()),
+        Format::Gguf => checkpoint.gguf_metadata().map_or(Ok(None), Tokenizer::from_gguf),
+    }
+}
+
+/// The tokenizer of the checkpoint at `path`, without loading its weights.
+///
+/// # Errors
+/// Damaged files, tokenizers that cannot be honoured, and checkpoints without one.
+pub fn open_tokenizer(path: &Path) -> Result<Tokenizer, Error> {
+    // A folder may hold a tokenizer and nothing else.
+    let tokenizer = if path.is_dir() && !path.join("config.json").exists() {
+        Tokenizer::from_directory(path)?
+    } else {
+        tokenizer(&Checkpoint::open(path)?)?
+    };
+    tokenizer.ok_or_else(|| Error::NoTokenizer { path: path.to_path_buf() })
+}
