@@ -1,0 +1,164 @@
+//! How the values of a tensor are stored.
+
+use std::fmt;
+
+/// How the values of a tensor are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// One float after the other.
+    Dense(Float),
+    /// Blocks of GGUF: quantised values that share scales.
+    Block(BlockType),
+}
+
+/// A floating-point type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Float {
+    /// IEEE 754 binary32.
+    F32,
+    /// IEEE 754 binary16.
+    F16,
+    /// The upper half of a binary32.
+    Bf16,
+}
+
+/// A block type of GGUF, as ggml defines it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BlockType {
+    /// 32 values: one scale, 4-bit values around 8.
+    Q4_0,
+    /// 32 values: one scale, one minimum, 4-bit values.
+    Q4_1,
+    /// 32 values: one scale, 5-bit values around 16.
+    Q5_0,
+    /// 32 values: one scale, one minimum, 5-bit values.
+    Q5_1,
+    /// 32 values: one scale, signed 8-bit values.
+    Q8_0,
+    /// 256 values: 16 groups with 4-bit scales and minimums, 2-bit values.
+    Q2K,
+    /// 256 values: 16 groups with 6-bit scales, 3-bit values.
+    Q3K,
+    /// 256 values: 8 groups with 6-bit scales and minimums, 4-bit values.
+    Q4K,
+    /// 256 values: 8 groups with 6-bit scales and minimums, 5-bit values.
+    Q5K,
+    /// 256 values: 16 groups with 8-bit scales, 6-bit values around 32.
+    Q6K,
+}
+
+impl Encoding {
+    /// Number of values in the smallest unit that can be stored alone: 1 for floats.
+    pub fn block_values(self) -> usize {
+        match self {
+            Self::Dense(_) => 1,
+            Self::Block(block) => block.values(),
+        }
+    }
+
+    /// Bytes of that unit.
+    pub fn block_bytes(self) -> usize {
+        match self {
+            Self::Dense(Float::F32) => 4,
+            Self::Dense(Float::F16 | Float::Bf16) => 2,
+            Self::Block(block) => block.bytes(),
+        }
+    }
+
+    /// Bytes of a row of `values` values. `None` if the row does not consist of whole blocks, or
+    /// is too long to count.
+    pub fn row_bytes(self, values: usize) -> Option<usize> {
+        if !values.is_multiple_of(self.block_values()) {
+            return None;
+        }
+        (values / self.block_values()).checked_mul(self.block_bytes())
+    }
+}
+
+impl BlockType {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Q4_0,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q8_0,
+        Self::Q2K,
+        Self::Q3K,
+        Self::Q4K,
+        Self::Q5K,
+        Self::Q6K,
+    ];
+
+    /// Values in a block.
+    pub fn values(self) -> usize {
+        match self {
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
+            Self::Q2K | Self::Q3K | Self::Q4K | Self::Q5K | Self::Q6K => 256,
+        }
+    }
+
+    /// Bytes of a block.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Q4_0 => 18,
+            Self::Q4_1 => 20,
+            Self::Q5_0 => 22,
+            Self::Q5_1 => 24,
+            Self::Q8_0 => 34,
+            Self::Q2K => 84,
+            Self::Q3K => 110,
+            Self::Q4K => 144,
+            Self::Q5K => 176,
+            Self::Q6K => 210,
+        }
+    }
+
+    /// The name in GGUF: `Q4_0`, `Q4_K`, ….
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Q4_0 => "Q4_0",
+            Self::Q4_1 => "Q4_1",
+            Self::Q5_0 => "Q5_0",
+            Self::Q5_1 => "Q5_1",
+            Self::Q8_0 => "Q8_0",
+            Self::Q2K => "Q2_K",
+            Self::Q3K => "Q3_K",
+            Self::Q4K => "Q4_K",
+            Self::Q5K => "Q5_K",
+            Self::Q6K => "Q6_K",
+        }
+    }
+}
+
+impl Float {
+    /// The name in safetensors and GGUF: `F32`, `F16`, `BF16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+        }
+    }
+}
+
+impl fmt::Display for BlockType {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+impl fmt::Display for Float {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Dense(float) => float.fmt(formatter),
+            Self::Block(block) => block.fmt(formatter),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! GGUF files: versions 2 and 3, little-endian.
+//!
+//! Follows the specification in ggml's repository (`docs/gguf.md`) and, where it is silent,
+//! llama.cpp's reader and converter (`convert_hf_to_gguf.py`).
+
+mod architectures;
+mod cursor;
+mod header;
+mod keys;
+pub mod metadata;
+mod model;
+mod names;
+mod rope;
+mod split;
+mod tensor_type;
+
+pub use metadata::{Metadata, Value};
+pub(crate) use model::open;
+pub(crate) use split::parse_name as part_of;

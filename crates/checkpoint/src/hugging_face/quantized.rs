@@ -1,0 +1,65 @@
+//! Quantised Hugging Face checkpoints (MLX, GPTQ, AWQ, FP8, bitsandbytes, …): refused by name.
+//!
+//! Their tensors have the usual names and other meanings, so each sign of them is looked for.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::config::RawConfig;
+use crate::error::Error;
+use crate::tensor::Entry;
+
+/// Keys of config.json that say that weights are quantised, and who writes them.
+const KEYS: &[(&str, &str)] = &[
+    ("quantization", "MLX"),
+    ("quantization_config", "transformers (GPTQ, AWQ, FP8, bitsandbytes, …) or MLX"),
+    ("compression_config", "compressed-tensors"),
+];
+
+/// Endings of tensors that only quantised checkpoints have.
+const ENDINGS: &[(&str, &str)] = &[
+    (".scales", "MLX or GPTQ"),
+    (".qweight", "GPTQ or AWQ"),
+    (".qzeros", "GPTQ or AWQ"),
+    (".weight_scale", "FP8 or compressed-tensors"),
+    (".weight_scale_inv", "FP8"),
+    (".weight_packed", "compressed-tensors"),
+    (".absmax", "bitsandbytes"),
+    (".quant_map", "bitsandbytes"),
+];
+
+const INSTEAD: &str = "quantised Hugging Face checkpoints are not read by this version; use the original \
+                       checkpoint or a GGUF file";
+
+/// Looks at config.json, and at the text part of a multimodal one.
+pub(super) fn refuse_config(config: &RawConfig) -> Result<(), Error> {
+    let text_config = config.peek("text_config");
+    for (key, writer) in KEYS {
+        let nested =
+            text_config.and_then(|object| object.get(key)).filter(|value| !value.is_null());
+        if let Some(value) = config.peek(key).filter(|value| !value.is_null()).or(nested) {
+            let method = value.get("quant_method").and_then(Value::as_str).unwrap_or(writer);
+            let message =
+                format!("key `{key}` says that the weights are quantised ({method}): {INSTEAD}");
+            return Err(Error::unsupported(config.source(), message));
+        }
+    }
+    Ok(())
+}
+
+/// Looks at the names of the tensors, for checkpoints whose config.json says nothing.
+pub(super) fn refuse_tensors(
+    directory: &Path,
+    entries: &BTreeMap<String, Entry>,
+) -> Result<(), Error> {
+    for name in entries.keys() {
+        if let Some((_, writer)) = ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)) {
+            let message =
+                format!("tensor `{name}` belongs to quantised weights ({writer}): {INSTEAD}");
+            return Err(Error::unsupported(directory, message));
+        }
+    }
+    Ok(())
+}

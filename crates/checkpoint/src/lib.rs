@@ -1,0 +1,20 @@
+//! In: a Hugging Face directory or a GGUF file.
+//! Out: a [`RawConfig`], tensors by name (memory-mapped), their encodings, GGUF metadata.
+//! Never: knows StableHLO, a device or a tokenizer.
+
+mod checkpoint;
+mod config;
+mod dequantize;
+mod encoding;
+mod error;
+mod file;
+pub mod gguf;
+mod hugging_face;
+mod json;
+mod tensor;
+
+pub use checkpoint::{Checkpoint, Format};
+pub use config::{FromConfig, RawConfig};
+pub use encoding::{BlockType, Encoding, Float};
+pub use error::Error;
+pub use tensor::Tensor;

@@ -1,0 +1,307 @@
+//! The same model in each format reads the same.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use stablemate_checkpoint::{Checkpoint, Encoding, Float, Format, RawConfig};
+use stablemate_fixtures::{Case, Dtype, Error};
+
+fn decoded(checkpoint: &Checkpoint, name: &str) -> Vec<f32> {
+    let tensor = checkpoint.tensor(name).unwrap().unwrap_or_else(|| panic!("no {name}"));
+    let mut values = vec![f32::NAN; tensor.rows() * tensor.row_len()];
+    tensor.decode(&mut values).unwrap();
+    // Row by row, and after the pages have left: the same.
+    tensor.release();
+    let mut row_values = vec![f32::NAN; tensor.row_len()];
+    for (row, expected) in values.chunks_exact(tensor.row_len()).enumerate() {
+        tensor.decode_rows(row..row + 1, &mut row_values).unwrap();
+        assert_eq!(row_values, expected, "{name} row {row}");
+    }
+    values
+}
+
+fn check_tensors(
+    case: &Case,
+    checkpoint: &Checkpoint,
+    expected: impl Fn(&str, Vec<f32>) -> Vec<f32>,
+) {
+    let mut names: Vec<&str> = case.expected.tensors.iter().map(|tensor| &*tensor.name).collect();
+    names.sort_unstable();
+    assert_eq!(checkpoint.tensor_names().collect::<Vec<_>>(), names, "{}", case.name());
+    for spec in &case.expected.tensors {
+        let tensor = checkpoint.tensor(&spec.name).unwrap().unwrap();
+        assert_eq!((tensor.name(), tensor.shape()), (&*spec.name, &*spec.shape), "{}", case.name());
+        let values = decoded(checkpoint, &spec.name);
+        assert_eq!(values, expected(&spec.name, spec.values()), "{} {}", case.name(), spec.name);
+    }
+}
+
+#[test]
+fn hugging_face_directories() {
+    for case in Case::all() {
+        let directory = tempfile::tempdir().unwrap();
+        case.write_checkpoint(directory.path()).unwrap();
+        let checkpoint = Checkpoint::open(directory.path()).unwrap();
+        assert_eq!(checkpoint.format(), Format::HuggingFace);
+        assert!(checkpoint.has_weights() && checkpoint.gguf_metadata().is_none());
+        check_tensors(&case, &checkpoint, |_, values| values);
+        let mut total = 0;
+        for spec in &case.expected.tensors {
+            let tensor = checkpoint.tensor(&spec.name).unwrap().unwrap();
+            let float = match spec.dtype {
+                Dtype::Float32 => Float::F32,
+                Dtype::Float16 => Float::F16,
+                Dtype::Bfloat16 => Float::Bf16,
+            };
+            assert_eq!(tensor.encoding(), Encoding::Dense(float));
+            assert_eq!(tensor.dense_bytes().unwrap(), spec.dtype.bytes(&spec.values()));
+            total += tensor.bytes_len() as u64;
+        }
+        assert_eq!(checkpoint.total_bytes(), total);
+    }
+}
+
+#[test]
+fn shards() {
+    let case = Case::open("qwen3");
+    let directory = tempfile::tempdir().unwrap();
+    case.write_sharded(directory.path(), 3).unwrap();
+    check_tensors(&case, &Checkpoint::open(directory.path()).unwrap(), |_, values| values);
+    // Several files without an index are all read.
+    fs::remove_file(directory.path().join("model.safetensors.index.json")).unwrap();
+    check_tensors(&case, &Checkpoint::open(directory.path()).unwrap(), |_, values| values);
+}
+
+/// GGUF of a case: `None` if GGUF cannot express it.
+fn gguf(case: &Case, directory: &Path) -> Option<Checkpoint> {
+    let path = directory.join("model.gguf");
+    match case.write_gguf(&path) {
+        Err(Error::NotRepresentable { .. }) => return None,
+        other => other.unwrap(),
+    }
+    Some(Checkpoint::open(&path).unwrap_or_else(|error| panic!("{}: {error}", case.name())))
+}
+
+#[test]
+fn gguf_files_have_the_same_tensors() {
+    let mut families = BTreeMap::new();
+    for case in Case::all() {
+        let directory = tempfile::tempdir().unwrap();
+        let Some(checkpoint) = gguf(&case, directory.path()) else {
+            continue;
+        };
+        *families.entry(case.config().unwrap()["model_type"].to_string()).or_insert(0) += 1;
+        assert_eq!(checkpoint.format(), Format::Gguf);
+        let gemma = case.name().starts_with("gemma");
+        check_tensors(&case, &checkpoint, |name, mut values| {
+            // One was added in float32 and is taken off in float32, as transformers does.
+            if gemma && name.ends_with("norm.weight") {
+                values.iter_mut().for_each(|value| *value = (*value + 1.0) - 1.0);
+            }
+            values
+        });
+        // A directory with this one file is the same checkpoint.
+        assert_eq!(Checkpoint::open(directory.path()).unwrap().path(), checkpoint.path());
+        for spec in &case.expected.tensors {
+            let tensor = checkpoint.tensor(&spec.name).unwrap().unwrap();
+            let changed = (gemma && spec.name.ends_with("norm.weight"))
+                || (!gemma
+                    && checkpoint.gguf_metadata().unwrap().string("general.architecture")
+                        == Some("llama"))
+                    && (spec.name.contains("q_proj") || spec.name.contains("k_proj"));
+            assert_eq!(tensor.dense_bytes().is_none(), changed, "{} {}", case.name(), spec.name);
+        }
+    }
+    let names: Vec<&str> = families.keys().map(|name| name.trim_matches('"')).collect();
+    assert_eq!(names, ["gemma2", "gemma3_text", "llama", "mistral", "qwen2", "qwen3"]);
+}
+
+/// A key of a configuration in either of transformers' styles.
+fn rope_of(config: &Value, layers: &str, key: &str) -> Option<Value> {
+    let both = config.get("rope_parameters");
+    let rope = both.and_then(|both| both.get(layers)).or(both);
+    rope.and_then(|rope| rope.get(key)).cloned()
+}
+
+#[test]
+fn gguf_files_have_the_same_configuration() {
+    for case in Case::all() {
+        let directory = tempfile::tempdir().unwrap();
+        let Some(checkpoint) = gguf(&case, directory.path()) else {
+            continue;
+        };
+        let (name, hugging_face, config) =
+            (case.name(), case.config().unwrap(), checkpoint.config());
+        for key in [
+            "hidden_size",
+            "intermediate_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "num_key_value_heads",
+            "head_dim",
+            "vocab_size",
+            "max_position_embeddings",
+            "rms_norm_eps",
+            "hidden_act",
+            "hidden_activation",
+            "attn_logit_softcapping",
+            "final_logit_softcapping",
+            "layer_types",
+            "attention_bias",
+            "mlp_bias",
+        ] {
+            let expected = hugging_face.get(key).filter(|value| !value.is_null());
+            if let Some(expected) = expected
+                && !(key == "layer_types" && name.starts_with("qwen"))
+                && (key != "attention_bias" || config.contains(key))
+                // gemma's hub checkpoints have the older key beside the one that counts.
+                && !(key == "hidden_act" && name.starts_with("gemma"))
+            {
+                assert_eq!(
+                    config.get::<Value>(key).unwrap().as_ref(),
+                    Some(expected),
+                    "{name} {key}"
+                );
+            }
+        }
+        let tied = hugging_face.get("tie_word_embeddings").and_then(Value::as_bool);
+        let tied = tied.unwrap_or(name.starts_with("gemma"));
+        assert_eq!(config.require::<bool>("tie_word_embeddings").unwrap(), tied, "{name}");
+        let base = rope_of(&hugging_face, "full_attention", "rope_theta")
+            .or_else(|| hugging_face.get("rope_theta").cloned())
+            .map_or(10_000.0, |base| base.as_f64().unwrap());
+        assert_eq!(config.require::<f64>("rope_theta").unwrap(), base, "{name}");
+        if name.starts_with("gemma") {
+            let scalar: f64 = config.require("query_pre_attn_scalar").unwrap();
+            let expected = hugging_face["query_pre_attn_scalar"].as_f64().unwrap();
+            assert!((scalar - expected).abs() < 1e-5, "{name} {scalar} {expected}");
+        }
+    }
+}
+
+fn opened(name: &str) -> (tempfile::TempDir, Checkpoint) {
+    let directory = tempfile::tempdir().unwrap();
+    let checkpoint = gguf(&Case::open(name), directory.path()).unwrap();
+    (directory, checkpoint)
+}
+
+fn text(config: &RawConfig, key: &str) -> Option<String> {
+    config.get::<Value>(key).unwrap().map(|value| value.to_string())
+}
+
+#[test]
+fn gguf_rotary_scaling_windows_and_ids() {
+    let (_directory, linear) = opened("llama_linear_bias");
+    assert_eq!(
+        text(linear.config(), "rope_scaling").unwrap(),
+        r#"{"rope_type":"linear","factor":4.0}"#
+    );
+    assert_eq!(linear.config().get("attention_bias").unwrap(), Some(true));
+    assert_eq!(linear.config().get("mlp_bias").unwrap(), Some(true));
+
+    let (_directory, yarn) = opened("llama_yarn");
+    assert_eq!(
+        text(yarn.config(), "rope_scaling").unwrap(),
+        r#"{"rope_type":"yarn","factor":4.0,"original_max_position_embeddings":512}"#
+    );
+
+    let (_directory, llama3) = opened("llama3_rope_tied");
+    let rope = llama3.config().nested("rope_scaling").unwrap().unwrap();
+    assert_eq!(rope.require::<String>("rope_type").unwrap(), "factors");
+    let factors: Vec<f64> = rope.require("factors").unwrap();
+    // Head size 16, base 50000, original length 32: one kept, one between, the rest divided by 8.
+    assert_eq!((factors.len(), factors[0]), (8, 1.0));
+    assert!(factors[1] > 1.0 && factors[1] < 8.0, "{factors:?}");
+    assert!(factors[2..].iter().all(|factor| *factor == 8.0), "{factors:?}");
+    assert!(llama3.tensor("rope_freqs.weight").unwrap().is_none());
+    assert_eq!(llama3.end_of_sequence_ids(), [201, 202]);
+    assert_eq!(llama3.bos_token_id(), Some(200));
+
+    let (_directory, window) = opened("mistral");
+    assert_eq!(window.config().model_type().unwrap(), "mistral");
+    assert_eq!(window.config().get("sliding_window").unwrap(), Some(8usize));
+    let (_directory, full) = opened("mistral_full");
+    assert_eq!(full.config().model_type().unwrap(), "llama");
+    assert!(!full.config().contains("sliding_window"));
+
+    let (_directory, gemma) = opened("gemma3_text_v4style");
+    let config = gemma.config();
+    assert_eq!(config.model_type().unwrap(), "gemma3_text");
+    assert_eq!(config.get("rope_local_base_freq").unwrap(), Some(5000.0));
+    assert_eq!(text(config, "rope_scaling").unwrap(), r#"{"rope_type":"linear","factor":4.0}"#);
+    let types: Vec<String> = config.require("layer_types").unwrap();
+    let full: Vec<usize> = (0..6).filter(|layer| types[*layer] == "full_attention").collect();
+    assert_eq!(full, [2, 5]);
+    assert_eq!(config.get("sliding_window").unwrap(), Some(8usize));
+}
+
+#[test]
+fn a_configuration_alone() {
+    let case = Case::open("llama3_rope_tied");
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("config.json"), case.config_text().unwrap()).unwrap();
+    fs::write(directory.path().join("tokenizer.json"), "{}").unwrap();
+    fs::write(
+        directory.path().join("generation_config.json"),
+        r#"{"eos_token_id": [202, 7], "bos_token_id": 5, "temperature": 0.6}"#,
+    )
+    .unwrap();
+    let checkpoint = Checkpoint::open(directory.path()).unwrap();
+    assert!(!checkpoint.has_weights());
+    assert!(checkpoint.tensor("model.norm.weight").unwrap().is_none());
+    assert_eq!(checkpoint.end_of_sequence_ids(), [7, 201, 202]);
+    assert_eq!(checkpoint.bos_token_id(), Some(5));
+    assert_eq!(checkpoint.generation_config().unwrap()["temperature"], 0.6);
+    assert_eq!(
+        checkpoint.directory_file("tokenizer.json"),
+        Some(directory.path().join("tokenizer.json"))
+    );
+    for name in ["absent.json", "..", ".", "", "../config.json", "./config.json"] {
+        assert_eq!(checkpoint.directory_file(name), None, "{name}");
+    }
+}
+
+#[test]
+fn a_model_without_the_prefix() {
+    let case = Case::open("qwen2_tied");
+    let directory = tempfile::tempdir().unwrap();
+    case.write_checkpoint(directory.path()).unwrap();
+    let mut bare = case.clone();
+    let path = directory.path().join("model.safetensors");
+    // The same bytes under names without `model.`; spaces keep the length of the header.
+    let bytes = fs::read(&path).unwrap();
+    let header_length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header = std::str::from_utf8(&bytes[8..8 + header_length]).unwrap();
+    let renamed = header.replace("\"model.", "\"");
+    let mut changed = bytes[..8].to_vec();
+    changed.extend(format!("{renamed:header_length$}").bytes());
+    changed.extend(&bytes[8 + header_length..]);
+    fs::write(&path, changed).unwrap();
+    bare.expected.tensors.retain(|tensor| !tensor.name.starts_with("lm_head"));
+    check_tensors(&bare, &Checkpoint::open(directory.path()).unwrap(), |_, values| values);
+}
+
+#[test]
+fn requests_that_do_not_fit() {
+    let case = Case::open("llama_one_token");
+    let directory = tempfile::tempdir().unwrap();
+    case.write_checkpoint(directory.path()).unwrap();
+    let checkpoint = Checkpoint::open(directory.path()).unwrap();
+    let tensor = checkpoint.tensor("model.layers.0.mlp.up_proj.weight").unwrap().unwrap();
+    let (rows, row_len) = (tensor.rows(), tensor.row_len());
+    let mut out = vec![0.0; rows * row_len + 1];
+    for error in [
+        tensor.decode(&mut out).unwrap_err(),
+        tensor.decode(&mut []).unwrap_err(),
+        tensor.decode_rows(0..1, &mut out[..row_len + 1]).unwrap_err(),
+        tensor.decode_rows(rows..rows + 1, &mut out[..row_len]).unwrap_err(),
+        #[expect(clippy::reversed_empty_ranges, reason = "a mistake to be caught")]
+        tensor.decode_rows(2..1, &mut []).unwrap_err(),
+        tensor.decode_rows(0..usize::MAX, &mut out).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("up_proj"), "{error}");
+    }
+    tensor.decode_rows(1..1, &mut []).unwrap();
+}

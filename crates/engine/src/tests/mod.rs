@@ -1,0 +1,2 @@
+mod generation;
+mod sampler;
