@@ -1,2 +1,89 @@
-//! t
-fn main(){}
+//! In: a clean clone on Debian with Rust. Out: an installed, built, demonstrated or checked workspace.
+//! Developer commands, run as `cargo xtask <command>`; `--help` lists them.
+//! Never: is part of the product, or depends on it; what the product can do itself, its own binary is asked to do.
+
+mod checks;
+mod demo;
+mod fixtures;
+mod install;
+mod process;
+mod report;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::install::{Installation, Profile};
+use crate::workspace::Workspace;
+
+/// Developer commands of the workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing, build the product and let a small model answer a prompt
+    Demo {
+        /// What to ask
+        #[arg(default_value = "What is the capital of France?")]
+        prompt: String,
+    },
+    /// Install what is missing, then run every check of this project
+    Test {
+        /// Run these stages only (several: --only fmt,clippy)
+        #[arg(long, value_enum, value_delimiter = ',')]
+        only: Vec<test::Stage>,
+    },
+    /// Install what building and testing need; prints on stdout the line plain cargo needs, if any
+    Setup,
+    /// Make the reference answers in fixtures/ again, with the Python programs of oracle/
+    Fixtures {
+        /// Programs to run (all, when none is named)
+        #[arg(value_name = "PROGRAM")]
+        programs: Vec<String>,
+        /// Only say what would be run
+        #[arg(long)]
+        list: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let workspace = Workspace::find()?;
+    match command {
+        Command::Demo { prompt } => demo::run(&workspace, &prompt),
+        Command::Test { only } => test::run(&workspace, &only),
+        Command::Setup => setup(&workspace),
+        Command::Fixtures { programs, list } => fixtures::run(&workspace, &programs, list),
+    }
+}
+
+/// Installs everything and says what plain cargo needs. The line alone goes to stdout, so that a shell can evaluate it.
+fn setup(workspace: &Workspace) -> Result<()> {
+    let installation = Installation::prepare(workspace)?;
+    installation.verify_model()?;
+    let binary = installation.build(Profile::Development)?;
+    installation.compiler(&binary)?;
+    eprintln!("Everything is installed.");
+    if let Some(line) = installation.tools().export_line() {
+        eprintln!("For plain cargo commands, first:");
+        println!("{line}");
+    }
+    Ok(())
+}

@@ -1,7 +1,7 @@
 //! Construction of modules and functions.
 
 use crate::ir::{Argument, Function, Literal, Module, Op, Operation, ValueId, ValueInfo};
-use crate::{ElementType, GraphError, Inferred, Kernel, TensorType, Value, infer};
+use crate::{ElementType, GraphError, Inferred, Kernel, TensorType, Value, Violation, infer};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::panic::Location;
@@ -35,13 +35,24 @@ impl ModuleBuilder {
     /// The module, unless a function's construction failed.
     ///
     /// # Errors
-    /// The first mistake made in any function.
+    /// The first mistake made in any function; two functions of one name.
+    #[track_caller]
     pub fn finish(self) -> Result<Module, GraphError> {
         let state = self.state.into_inner();
         if let Some(error) = state.error {
             return Err(error);
         }
-        let functions = state.public.into_iter().chain(state.private).collect();
+        let functions: Vec<Function> = state.public.into_iter().chain(state.private).collect();
+        let mut names = HashSet::new();
+        if let Some(twin) = functions.iter().find(|f| !names.insert(&f.name)) {
+            return Err(GraphError {
+                operation: "function",
+                place: format!("{}: ", twin.name),
+                message: "another function has this name (symbols)".to_string(),
+                operands: String::new(),
+                location: Location::caller(),
+            });
+        }
         Ok(Module { name: self.name, functions })
     }
 }
@@ -81,7 +92,10 @@ pub(crate) const POISON: ValueId = ValueId(u32::MAX);
 
 impl<'m> Builder<'m> {
     fn new(module: &'m ModuleBuilder, name: String, public: bool) -> Self {
-        Self { module, name, public, state: RefCell::default() }
+        let builder = Self { module, name, public, state: RefCell::default() };
+        // The bodies of scatters use these names, which are visible inside them.
+        builder.state.borrow_mut().names.extend(["old".to_string(), "new".to_string()]);
+        builder
     }
 
     /// Opens a scope: names of values made until the guard is dropped begin with it.
@@ -102,12 +116,17 @@ impl<'m> Builder<'m> {
         Value::new(self, value)
     }
 
-    /// Lets result number `result` overwrite the memory of `argument`.
+    /// Lets result number `result`, of the same type, overwrite the memory of `argument`.
+    #[track_caller]
     pub fn alias(&self, argument: Value<'_>, result: usize) {
         let mut state = self.state.borrow_mut();
         if let Some(found) = state.arguments.iter_mut().find(|a| a.value == argument.id()) {
             found.alias = Some(result);
+            return;
         }
+        drop(state);
+        let message = "only an argument's memory can be overwritten".to_string();
+        self.fail("alias", Violation { constraint: "aliasing", message }, &[argument]);
     }
 
     /// A constant; one value fills the whole tensor.
@@ -150,6 +169,9 @@ impl<'m> Builder<'m> {
         let Some(types) = operands.iter().map(|v| v.try_ty()).collect::<Option<Vec<_>>>() else {
             return vec![Value::poisoned(self); 8];
         };
+        if let Some(violation) = self.foreign(operands) {
+            return vec![self.fail("composite", violation, operands); 8];
+        }
         let attributes: Vec<String> =
             kernel.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let operand_types: Vec<String> = types.iter().map(ToString::to_string).collect();
@@ -221,10 +243,14 @@ impl<'m> Builder<'m> {
     /// The first mistake made since the function was begun.
     #[track_caller]
     pub fn finish(&self, results: &[(&str, Value<'_>)]) -> Result<(), GraphError> {
+        self.check_results(results);
         let mut state = self.state.borrow_mut();
         let mut module = self.module.state.borrow_mut();
         if let Some(error) = state.error.take() {
-            module.error.get_or_insert(error.clone());
+            // A decomposition's error is recorded by its caller, which adds its own place.
+            if self.public {
+                module.error.get_or_insert(error.clone());
+            }
             return Err(error);
         }
         let state = std::mem::take(&mut *state);
@@ -238,6 +264,41 @@ impl<'m> Builder<'m> {
         };
         if self.public { &mut module.public } else { &mut module.private }.push(function);
         Ok(())
+    }
+
+    /// Records results that are not this function's, and aliases that do not fit them.
+    #[track_caller]
+    fn check_results(&self, results: &[(&str, Value<'_>)]) {
+        let values: Vec<Value<'_>> = results.iter().map(|(_, value)| *value).collect();
+        if let Some(violation) = self.foreign(&values) {
+            self.fail("return", violation, &values);
+        }
+        if values.iter().any(|value| value.try_ty().is_none()) {
+            // Kept only where no earlier mistake explains it: the function was finished before.
+            let message = "some results are not there any more".to_string();
+            self.fail("return", Violation { constraint: "functions", message }, &values);
+        }
+        let arguments = self.state.borrow().arguments.clone();
+        for Argument { value, alias } in arguments {
+            let Some(number) = alias else { continue };
+            let argument = Value::new(self, value);
+            let result = values.get(number).and_then(|result| result.try_ty());
+            if argument.try_ty() != result {
+                let found = result.map_or("there is none".to_string(), |ty| format!("it is {ty}"));
+                let message = format!("result {number} cannot take the argument's place: {found}");
+                self.fail("alias", Violation { constraint: "aliasing", message }, &[argument]);
+            }
+        }
+    }
+
+    /// What is wrong with operands of another function.
+    pub(crate) fn foreign(&self, operands: &[Value<'_>]) -> Option<Violation> {
+        let own = |value: &Value<'_>| std::ptr::eq(value.builder(), self);
+        if operands.iter().all(own) {
+            return None;
+        }
+        let message = "some operands belong to another function".to_string();
+        Some(Violation { constraint: "functions", message })
     }
 
     /// Appends an operation with one result, or records why it cannot be.
@@ -266,7 +327,7 @@ impl<'m> Builder<'m> {
     pub(crate) fn fail(
         &self,
         operation: &'static str,
-        violation: infer::Violation,
+        violation: Violation,
         operands: &[Value<'_>],
     ) -> Value<'_> {
         let types: Vec<String> = operands.iter().map(ToString::to_string).collect();

@@ -34,6 +34,17 @@ impl ElementType {
         }
     }
 
+    /// The smallest and the largest value of an integer type.
+    pub(crate) fn integers(self) -> Option<(i64, i64)> {
+        match self {
+            Self::I8 => Some((i8::MIN.into(), i8::MAX.into())),
+            Self::I16 => Some((i16::MIN.into(), i16::MAX.into())),
+            Self::I32 => Some((i32::MIN.into(), i32::MAX.into())),
+            Self::I64 => Some((i64::MIN, i64::MAX)),
+            Self::I1 | Self::F32 | Self::F16 | Self::Bf16 => None,
+        }
+    }
+
     /// Whether this is a floating-point type.
     pub fn is_float(self) -> bool {
         matches!(self, Self::F32 | Self::F16 | Self::Bf16)

@@ -43,7 +43,11 @@ fn print_function(out: &mut impl Write, function: &Function) -> fmt::Result {
     }
     let ids: Vec<ValueId> = function.results.iter().map(|(_, id)| *id).collect();
     let types: Vec<String> = ids.iter().map(|id| ty(function, *id).text()).collect();
-    writeln!(out, "    return {} : {}", names(function, &ids), types.join(", "))?;
+    if ids.is_empty() {
+        writeln!(out, "    return")?;
+    } else {
+        writeln!(out, "    return {} : {}", names(function, &ids), types.join(", "))?;
+    }
     writeln!(out, "  }}")
 }
 
@@ -248,6 +252,8 @@ fn float_of(value: f32, element: ElementType) -> String {
         let bits = value.to_bits();
         return match element {
             ElementType::F16 if value.is_nan() => "0x7E00".to_string(),
+            // Cut off, the bits of a NaN may be those of an infinity.
+            ElementType::Bf16 if value.is_nan() => "0x7FC0".to_string(),
             ElementType::F16 => if value > 0.0 { "0x7C00" } else { "0xFC00" }.to_string(),
             ElementType::Bf16 => format!("0x{:04X}", bits >> 16),
             _ => format!("0x{bits:08X}"),

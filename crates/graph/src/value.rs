@@ -1,11 +1,13 @@
 //! Operations on values. Dimensions are named by label; operands meet by label.
 
+mod operators;
+
 use crate::builder::POISON;
 use crate::infer::{self, Violation, require};
 use crate::ir::{Binary, Direction, DotDimensions, Literal, Op, Reduction, Unary, ValueId};
 use crate::{Builder, Dimension, ElementType, Label, TensorType};
 use std::fmt;
-use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Range, Sub};
+use std::ops::Range;
 
 /// A tensor of a function under construction; a cheap handle.
 #[derive(Clone, Copy)]
@@ -79,6 +81,9 @@ impl<'b> Value<'b> {
         let Some(types) = operands.iter().map(|v| v.try_ty()).collect::<Option<Vec<_>>>() else {
             return Self::poisoned(self.builder);
         };
+        if let Some(violation) = self.builder.foreign(operands) {
+            return self.builder.fail(operation, violation, operands);
+        }
         match make(&types) {
             Ok((op, ty)) => self.builder.push(operation, op, operands, Ok(ty)),
             Err(violation) => self.builder.fail(operation, violation, operands),
@@ -111,7 +116,8 @@ impl<'b> Value<'b> {
         let axes: Option<Vec<usize>> =
             ty.dimensions.iter().map(|d| to.iter().position(|t| t == d)).collect();
         let Some(axes) = axes.filter(|axes| axes.is_sorted()) else {
-            let message = format!("{ty} does not broadcast by label to {}", other.ty());
+            let to = TensorType::new(ty.element, to);
+            let message = format!("{ty} does not broadcast by label to {to}");
             let violation = Violation { constraint: "labels", message };
             return self.builder.fail(operation, violation, &[other, self]);
         };
@@ -134,12 +140,21 @@ impl<'b> Value<'b> {
     fn like(self, value: f64) -> Self {
         let Some(ty) = self.try_ty() else { return self };
         let scalar = TensorType::scalar(ty.element);
-        let literal = if ty.element.is_float() {
-            Literal::Float(vec![value as f32])
-        } else {
-            Literal::Integer(vec![value as i64])
-        };
-        self.builder.constant(literal, scalar)
+        if ty.element.is_float() {
+            return self.builder.constant(Literal::Float(vec![value as f32]), scalar);
+        }
+        if value.fract() != 0.0 {
+            let message = format!("{value} is not a value of {}", ty.element);
+            return self.builder.fail("constant", Violation { constraint: "C1", message }, &[self]);
+        }
+        self.builder.constant(Literal::Integer(vec![value as i64]), scalar)
+    }
+
+    /// A scalar of this value's element type, an integer.
+    #[track_caller]
+    fn whole(self, value: i64) -> Self {
+        let scalar = TensorType::scalar(self.ty().element);
+        self.builder.constant(Literal::Integer(vec![value]), scalar)
     }
 
     /// Element-wise comparison, as `i1`.
@@ -156,7 +171,7 @@ impl<'b> Value<'b> {
     pub fn select(self, on_true: Self, on_false: Self) -> Self {
         let (on_true, on_false) = on_true.align("select", on_false);
         let (predicate, on_true) = self.align("select", on_true);
-        let (_, on_false) = self.align("select", on_false);
+        let (_, on_false) = predicate.align("select", on_false);
         self.apply("select", &[predicate, on_true, on_false], |t| {
             Ok((Op::Select, infer::select(&t[0], &t[1], &t[2])?))
         })
@@ -221,9 +236,9 @@ impl<'b> Value<'b> {
     #[track_caller]
     fn reduce(self, operation: &'static str, kind: Reduction, initial: f32, label: Label) -> Self {
         let Some(ty) = self.try_ty() else { return self };
-        let initial = match (ty.element, kind) {
-            (ElementType::I32, Reduction::Maximum) => self.like(i32::MIN.into()),
-            (ElementType::I32, Reduction::Minimum) => self.like(i32::MAX.into()),
+        let initial = match (ty.element.integers(), kind) {
+            (Some((lowest, _)), Reduction::Maximum) => self.whole(lowest),
+            (Some((_, highest)), Reduction::Minimum) => self.whole(highest),
             _ => self.like(initial.into()),
         };
         self.apply(operation, &[self, initial], |t| {
@@ -313,9 +328,10 @@ impl<'b> Value<'b> {
             require(neighbours.iter().map(|d| d.label).eq(labels.iter().copied()), "labels", || {
                 format!("{labels:?} are not neighbours in this order in {ty}")
             })?;
-            let size = neighbours.iter().map(|d| d.size).product();
+            let size = neighbours.iter().try_fold(1usize, |n, d| n.checked_mul(d.size));
+            require(size.is_some(), "C2", || format!("the size of {into} overflows"))?;
             let mut dimensions = ty.dimensions.clone();
-            dimensions.splice(range, [into.of(size)]);
+            dimensions.splice(range, [into.of(size.unwrap_or(0))]);
             Ok(dimensions)
         })
     }
@@ -397,90 +413,4 @@ fn find(ty: &TensorType, label: Label) -> Result<usize, Violation> {
         constraint: "labels",
         message: format!("{ty} has no dimension {label}"),
     })
-}
-
-macro_rules! unary_methods {
-    ($($(#[$doc:meta])* $name:ident, $op:ident, $text:literal;)*) => {
-        impl Value<'_> {$(
-            $(#[$doc])*
-            #[track_caller]
-            pub fn $name(self) -> Self {
-                self.unary($text, Unary::$op)
-            }
-        )*}
-    };
-}
-
-unary_methods! {
-    /// Absolute value.
-    abs, Abs, "abs";
-    /// Cosine of radians.
-    cosine, Cosine, "cosine";
-    /// e to this power.
-    exponential, Exponential, "exponential";
-    /// Largest integer not above.
-    floor, Floor, "floor";
-    /// Natural logarithm.
-    log, Log, "log";
-    /// 1 / (1 + e^-x).
-    logistic, Logistic, "logistic";
-    /// Nearest integer, ties to even.
-    round, RoundNearestEven, "round";
-    /// 1 / √x.
-    rsqrt, Rsqrt, "rsqrt";
-    /// Sine of radians.
-    sine, Sine, "sine";
-    /// √x.
-    sqrt, Sqrt, "sqrt";
-    /// Hyperbolic tangent.
-    tanh, Tanh, "tanh";
-}
-
-impl Neg for Value<'_> {
-    type Output = Self;
-    #[track_caller]
-    fn neg(self) -> Self {
-        self.unary("negate", Unary::Negate)
-    }
-}
-
-macro_rules! operators {
-    ($($trait:ident, $method:ident, $op:ident, $text:literal;)*) => {$(
-        impl $trait for Value<'_> {
-            type Output = Self;
-            #[track_caller]
-            fn $method(self, other: Self) -> Self {
-                self.binary($text, Binary::$op, other)
-            }
-        }
-    )*};
-}
-
-operators! {
-    Add, add, Add, "add";
-    Sub, sub, Subtract, "subtract";
-    Mul, mul, Multiply, "multiply";
-    Div, div, Divide, "divide";
-    BitAnd, bitand, And, "and";
-    BitOr, bitor, Or, "or";
-}
-
-macro_rules! scalar_operators {
-    ($($trait:ident, $method:ident, $op:ident, $text:literal;)*) => {$(
-        /// With a constant of the value's element type.
-        impl $trait<f64> for Value<'_> {
-            type Output = Self;
-            #[track_caller]
-            fn $method(self, other: f64) -> Self {
-                self.binary($text, Binary::$op, self.like(other))
-            }
-        }
-    )*};
-}
-
-scalar_operators! {
-    Add, add, Add, "add";
-    Sub, sub, Subtract, "subtract";
-    Mul, mul, Multiply, "multiply";
-    Div, div, Divide, "divide";
 }

@@ -42,13 +42,8 @@ impl Sizes {
     /// # Errors
     /// Missing keys, zeros, and head counts that do not divide.
     pub fn read(config: &RawConfig, default_head_dim: Option<usize>) -> Result<Self, ModelError> {
-        let positive = |key: &str| -> Result<usize, ModelError> {
-            let value: usize = config.require(key)?;
-            check(config, key, value, value > 0, "it must be positive")?;
-            // Larger sizes overflow the products of sizes that shapes are made of.
-            check(config, key, value, value < 1 << 30, "it must be below 2^30")?;
-            Ok(value)
-        };
+        // Larger sizes overflow the products of sizes that shapes are made of.
+        let positive = |key: &str| size(config, key, 1 << 30);
         let (hidden, heads) = (positive("hidden_size")?, positive("num_attention_heads")?);
         let kv_heads = match config.get::<usize>("num_key_value_heads")? {
             Some(kv_heads) => kv_heads,
@@ -69,15 +64,49 @@ impl Sizes {
         check(config, "head_dim", head_dim, sane, "it must be positive and below 2^20")?;
         Ok(Self {
             hidden,
-            layers: positive("num_hidden_layers")?,
+            layers: Self::layers(config)?,
             heads,
             kv_heads,
             head_dim,
             features: positive("intermediate_size")?,
             vocabulary: positive("vocab_size")?,
-            epsilon: config.get("rms_norm_eps")?.unwrap_or(1e-6),
+            epsilon: epsilon(config)?,
         })
     }
+
+    /// `num_hidden_layers`, for families that need it before the other sizes.
+    ///
+    /// # Errors
+    /// No layers, or more than any model has: a description is made of each.
+    pub fn layers(config: &RawConfig) -> Result<usize, ModelError> {
+        size(config, "num_hidden_layers", 1 << 10)
+    }
+}
+
+fn size(config: &RawConfig, key: &str, limit: usize) -> Result<usize, ModelError> {
+    let value: usize = config.require(key)?;
+    check(config, key, value, value > 0, "it must be positive")?;
+    check(config, key, value, value < limit, &format!("it must be below {limit}"))?;
+    Ok(value)
+}
+
+fn epsilon(config: &RawConfig) -> Result<f64, ModelError> {
+    let epsilon = config.get("rms_norm_eps")?.unwrap_or(1e-6);
+    if epsilon == 0.0 { Ok(epsilon) } else { positive(config, "rms_norm_eps", epsilon) }
+}
+
+/// `value`, if it is positive and finite in f32, which the graph computes in.
+pub(crate) fn positive(config: &RawConfig, key: &str, value: f64) -> Result<f64, ModelError> {
+    let rounded = value as f32;
+    if rounded.is_finite() && rounded > 0.0 {
+        return Ok(value);
+    }
+    Err(ModelError::Unsupported {
+        file: config.source().to_path_buf(),
+        key: key.to_string(),
+        found: value.to_string(),
+        expected: "it must be positive and neither vanish nor overflow in f32".to_string(),
+    })
 }
 
 fn check(

@@ -126,10 +126,11 @@ impl Decoder {
 
     /// The layers that see only a window, and their windows.
     pub fn windows(&self) -> Vec<(usize, usize)> {
-        let window = |(n, layer): (usize, &Box<dyn Block>)| match layer.mixer().span() {
+        let spans = self.layers.iter().map(|layer| layer.mixer().span()).enumerate();
+        let window = |(n, span)| match span {
             Span::Window(window) => Some((n, window)),
             Span::Full => None,
         };
-        self.layers.iter().enumerate().filter_map(window).collect()
+        spans.filter_map(window).collect()
     }
 }

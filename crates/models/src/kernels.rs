@@ -156,14 +156,14 @@ fn visible<'b>(
     let slot = builder.iota(SLOT.of(block_length));
     let position = page.broadcast(&within) + slot.broadcast(&within);
     let position = position.broadcast(&context).merge(&[SEQUENCE, PAGE, SLOT], CONTEXT);
-    let owner = builder.iota(SEQUENCE.of(rows)).broadcast(&context);
-    let owner = owner.merge(&[SEQUENCE, PAGE, SLOT], CONTEXT);
 
     let all = [TOKEN.of(positions.size(TOKEN)), CONTEXT.of(position.size(CONTEXT))];
     let position = position.named("slot_position").broadcast(&all);
     let query = positions.broadcast(&all);
     let mut visible = position.compare(Direction::Le, query);
     if rows > 1 {
+        let owner = builder.iota(SEQUENCE.of(rows)).broadcast(&context);
+        let owner = owner.merge(&[SEQUENCE, PAGE, SLOT], CONTEXT);
         let own = owner.broadcast(&all).compare(Direction::Eq, sequences.broadcast(&all));
         visible = visible & own;
     }

@@ -90,13 +90,17 @@ impl ParamTable {
 
     /// Number of elements of all parameters.
     pub fn elements(&self) -> usize {
-        self.entries.iter().filter_map(|entry| entry.ty.elements()).sum()
+        let count = |entry: &ParamEntry| entry.ty.elements().unwrap_or(usize::MAX);
+        self.entries.iter().map(count).fold(0, usize::saturating_add)
     }
 
     /// Bytes all parameters take as graph arguments.
     pub fn bytes(&self) -> usize {
-        let size = |entry: &ParamEntry| Some(entry.ty.elements()? * entry.ty.element.bytes());
-        self.entries.iter().filter_map(size).sum()
+        let size = |entry: &ParamEntry| {
+            let elements = entry.ty.elements().unwrap_or(usize::MAX);
+            elements.saturating_mul(entry.ty.element.bytes())
+        };
+        self.entries.iter().map(size).fold(0, usize::saturating_add)
     }
 }
 

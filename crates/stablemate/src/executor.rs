@@ -2,9 +2,8 @@
 
 use crate::{Progress, ProgressSink};
 use stablemate_engine::{Runner, StepInput};
-use stablemate_graph::ElementType;
 use stablemate_models::{BLOCK_LENGTH, Bucket, Decoder, EntryPoint, Output, StepArgument};
-use stablemate_runtime::{Buffer, Device, Session, Target, Toolchain, VmfbCache};
+use stablemate_runtime::{REVISION, Buffer, Device, Session, Target, Toolchain, VmfbCache};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -95,7 +94,7 @@ impl Executor {
 
     /// Bytes of keys and values that are reserved now.
     pub fn state_bytes(&self) -> usize {
-        self.pools.iter().map(Buffer::byte_length).sum()
+        self.pools.iter().map(Buffer::bytes).sum()
     }
 
     fn bucket(&self, tokens: usize, sequences: usize, rows: usize) -> Result<Bucket, ExecutorError> {
@@ -140,7 +139,7 @@ impl Executor {
         let entry = EntryPoint { name: STEP.to_string(), bucket: *bucket, output: Output::Logits };
         let text = self.decoder.module(&[entry])?.to_string();
         let Programs { cache, data, target, progress } = &self.programs;
-        if let Some(path) = cache.lookup(&text, target) {
+        if let Some(path) = cache.lookup(&text, target, REVISION)? {
             return Ok(path);
         }
         let toolchain = Toolchain::at(data)?;
@@ -171,7 +170,7 @@ impl Executor {
         };
         let buffer = |argument: &StepArgument| {
             let sizes = argument.ty(bucket).sizes();
-            Ok(self.device.buffer_of(ElementType::I32, &sizes, &values(*argument))?)
+            Ok(Buffer::from_slice(&self.device, &sizes, &values(*argument))?)
         };
         self.arguments.iter().map(buffer).collect()
     }
@@ -208,11 +207,10 @@ impl Executor {
         for (n, ty) in self.decoder.state_types(&bucket).into_iter().enumerate() {
             let old = self.pools.get(n);
             let pool = self.device.buffer(ty.element, &ty.sizes(), |bytes| {
-                let kept = old.map_or(0, Buffer::byte_length);
+                let kept = old.map_or(0, Buffer::bytes);
                 if let Some(old) = old {
-                    old.read_into(&mut bytes[..kept])?;
+                    old.read_into::<f32>(0, bytemuck::cast_slice_mut(&mut bytes[..kept]))?;
                 }
-                bytes[kept..].fill(0);
                 Ok::<(), ExecutorError>(())
             })?;
             pools.push(pool);
@@ -277,9 +275,9 @@ impl Runner for Executor {
         // After a prompt, single tokens will follow: their program is compiled beside the prompt's.
         let next = self.bucket(1, step.block_tables.len(), 1)?;
         self.prepare(&[bucket, next])?;
-        let mut arguments = self.inputs(step, &bucket)?;
-        arguments.extend(self.pools.iter().cloned());
-        arguments.extend(self.weights.iter().cloned());
+        let inputs = self.inputs(step, &bucket)?;
+        let arguments: Vec<&Buffer> =
+            inputs.iter().chain(&self.pools).chain(&self.weights).collect();
         let Some(session) = self.sessions.get(&bucket) else {
             return Err(misfit("its program is missing".to_string()));
         };

@@ -17,6 +17,7 @@
 //! ```
 
 mod completion;
+mod doctor;
 mod error;
 mod executor;
 mod folders;
@@ -30,6 +31,7 @@ mod program;
 mod weights;
 
 pub use completion::{Completion, GenerateOptions, Piece, Timings};
+pub use doctor::{Finding, Health, examine};
 pub use error::Error;
 pub use executor::{Executor, ExecutorError};
 pub use folders::Folders;

@@ -67,7 +67,7 @@ impl Model {
         end_ids.sort_unstable();
         end_ids.dedup();
         let unused_tensors = inspect::unused(&checkpoint, &decoder);
-        let device = Device::cpu(&CpuOptions { threads: options.threads })?;
+        let device = Device::cpu(&CpuOptions { threads: options.threads, ..CpuOptions::default() })?;
         let buffers = weights::load(&device, &checkpoint, &decoder.params, &options.progress)?;
         let programs = Programs {
             cache: VmfbCache::new(options.folders.cache.clone()),

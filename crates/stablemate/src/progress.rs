@@ -14,6 +14,13 @@ pub enum Progress {
         /// Bytes in all.
         total: u64,
     },
+    /// Bytes of the compiler unpacked so far.
+    Install {
+        /// Bytes so far.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
     /// Bytes of weights read so far.
     Load {
         /// Bytes so far.

@@ -31,7 +31,6 @@ pub fn resolve(model: &str, hub: &Hub, progress: &ProgressSink) -> Result<PathBu
 }
 
 /// A checkpoint and the model it describes.
-#[derive(Debug)]
 pub struct Opened {
     /// The files.
     pub checkpoint: Checkpoint,

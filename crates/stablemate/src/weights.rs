@@ -21,7 +21,7 @@ pub(crate) fn load(
     for entry in params.entries() {
         progress(Progress::Load { done, total });
         let buffer = load_one(device, checkpoint, entry)?;
-        done += buffer.byte_length() as u64;
+        done += buffer.bytes() as u64;
         buffers.push(buffer);
     }
     progress(Progress::Load { done: total, total });

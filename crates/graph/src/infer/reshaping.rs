@@ -8,9 +8,13 @@ pub fn constant(literal: &Literal, ty: &TensorType) -> Inferred {
     let fits = match literal {
         Literal::Float(_) => ty.element.is_float(),
         Literal::Boolean(_) => ty.element == ElementType::I1,
-        Literal::Integer(_) => !ty.element.is_float() && ty.element != ElementType::I1,
+        Literal::Integer(_) => ty.element.integers().is_some(),
     };
     require(fits, "C1", || format!("values of another kind than {}", ty.element))?;
+    if let (Literal::Integer(values), Some((lowest, highest))) = (literal, ty.element.integers()) {
+        let outside = values.iter().find(|value| !(lowest..=highest).contains(value));
+        require(outside.is_none(), "C1", || format!("{outside:?} is not a value of {}", ty.element))?;
+    }
     require(literal.len() == 1 || Some(literal.len()) == ty.elements(), "C1", || {
         format!("{} values for {ty}", literal.len())
     })?;

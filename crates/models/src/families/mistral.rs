@@ -4,16 +4,15 @@
 //! absent; null (later versions of the model) means that everything is visible.
 
 use super::llama::{Differences, describe_with};
-use crate::parts::Span;
-use crate::{Blueprint, Decoder, ModelError};
+use crate::{Blueprint, Decoder, ModelError, Sizes};
 
 pub(super) fn describe(blueprint: Blueprint<'_>) -> Result<Decoder, ModelError> {
     let config = blueprint.config;
     super::require_kv_heads(config)?;
     let window = super::or_default(config, "sliding_window", 4096)?;
-    let layers = config.require("num_hidden_layers")?;
+    let layers = Sizes::layers(config)?;
     let spans = match window {
-        Some(window) => vec![Span::Window(window); layers],
+        Some(window) => vec![super::window(config, window)?; layers],
         None => Vec::new(),
     };
     describe_with(blueprint, &Differences { spans, ..Differences::default() })

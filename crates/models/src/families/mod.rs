@@ -7,6 +7,7 @@ mod mistral;
 mod qwen2;
 mod qwen3;
 
+use crate::blueprint::positive;
 use crate::parts::Span;
 use crate::{Blueprint, Decoder, ModelError};
 use stablemate_checkpoint::RawConfig;
@@ -70,19 +71,28 @@ fn spans(
             types.iter().map(windowed).collect::<Result<_, _>>()?
         }
     };
-    if window == Some(0) {
-        let expected = "a token must see at least itself".to_string();
-        return Err(unsupported("sliding_window", "0".to_string(), expected));
-    }
     let span = |windowed: bool| match (windowed, window) {
         (false, _) => Ok(Span::Full),
-        (true, Some(window)) => Ok(Span::Window(window)),
+        (true, Some(length)) => self::window(config, length),
         (true, None) => {
             let expected = "layers with sliding attention need a window".to_string();
             Err(unsupported("sliding_window", "absent".to_string(), expected))
         }
     };
     windowed.into_iter().map(span).collect()
+}
+
+/// A window of `length` tokens, `sliding_window` of the configuration.
+fn window(config: &RawConfig, length: usize) -> Result<Span, ModelError> {
+    if length > 0 && length < 1 << 31 {
+        return Ok(Span::Window(length));
+    }
+    Err(ModelError::Unsupported {
+        file: config.source().to_path_buf(),
+        key: "sliding_window".to_string(),
+        found: length.to_string(),
+        expected: "a token must see at least itself and at most 2^31 - 1 tokens".to_string(),
+    })
 }
 
 /// `key`'s value: absent means `default`, null means none.
@@ -94,19 +104,6 @@ fn or_default<T: stablemate_checkpoint::FromConfig>(
     let null = config.is_null(key);
     let value = config.get(key)?;
     Ok(if null { None } else { Some(value.unwrap_or(default)) })
-}
-
-/// Refuses a number that is not finite and positive.
-fn positive(config: &RawConfig, key: &str, value: f64) -> Result<(), ModelError> {
-    if value.is_finite() && value > 0.0 {
-        return Ok(());
-    }
-    Err(ModelError::Unsupported {
-        file: config.source().to_path_buf(),
-        key: key.to_string(),
-        found: value.to_string(),
-        expected: "it must be positive".to_string(),
-    })
 }
 
 /// For families whose class assumes a fixed number of key/value heads: the file has to say it (null

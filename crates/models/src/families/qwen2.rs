@@ -5,7 +5,7 @@
 
 use super::llama::{Differences, describe_with};
 use crate::blueprint::AttentionBias;
-use crate::{Blueprint, Decoder, ModelError};
+use crate::{Blueprint, Decoder, ModelError, Sizes};
 
 pub(super) fn describe(blueprint: Blueprint<'_>) -> Result<Decoder, ModelError> {
     let spans = spans(&blueprint)?;
@@ -21,6 +21,6 @@ pub(super) fn spans(blueprint: &Blueprint<'_>) -> Result<Vec<crate::parts::Span>
     let windowed = config.get("use_sliding_window")?.unwrap_or(false);
     let window = window.filter(|_| windowed);
     let first = config.get("max_window_layers")?.unwrap_or(28);
-    let layers = config.require("num_hidden_layers")?;
+    let layers = Sizes::layers(config)?;
     super::spans(config, layers, window, |n| window.is_some() && n >= first)
 }

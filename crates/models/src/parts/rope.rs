@@ -3,6 +3,7 @@
 
 use super::cosine_and_sine;
 use crate::ModelError;
+use crate::blueprint::positive;
 use crate::dimensions::{HEAD_DIM, TOKEN};
 use stablemate_checkpoint::RawConfig;
 use stablemate_graph::{ElementType, Literal, TensorType, Value};
@@ -254,21 +255,23 @@ impl Rope {
         let kind = new.or(old).unwrap_or_else(|| "default".to_string());
         let frequencies = match kind.as_str() {
             "default" => Frequencies::Plain,
-            "linear" => Frequencies::Linear { factor: factor(parameters)? },
+            "linear" => Frequencies::Linear { factor: require_positive(parameters, "factor")? },
             "dynamic" => {
                 // The reference measures growth from max_position_embeddings, whatever this key says.
                 parameters.ignore(&["original_max_position_embeddings"]);
+                require_positive(config, "max_position_embeddings")?;
                 let original = config.require("max_position_embeddings")?;
-                Frequencies::Dynamic { factor: factor(parameters)?, original }
+                Frequencies::Dynamic { factor: require_positive(parameters, "factor")?, original }
             }
-            "llama3" => Frequencies::Llama3 {
-                factor: factor(parameters)?,
-                low: parameters.require("low_freq_factor")?,
-                high: parameters.require("high_freq_factor")?,
-                original: original_length(config, parameters)?,
-            },
+            "llama3" => read_llama3(config, parameters)?,
             "yarn" => Frequencies::Yarn(read_yarn(config, parameters)?),
-            "factors" => Frequencies::Factors(parameters.require("factors")?),
+            "factors" => {
+                let factors: Vec<f64> = parameters.require("factors")?;
+                for factor in &factors {
+                    positive(parameters, "factors", *factor)?;
+                }
+                Frequencies::Factors(factors)
+            }
             _ => {
                 return Err(ModelError::Unsupported {
                     file: config.source().to_path_buf(),
@@ -298,7 +301,7 @@ impl Rope {
             return Err(unsupported("rope_theta", base.to_string(), "it must be above 1"));
         }
         let width = (head_dim as f64 * part) as usize;
-        if width < 2 || width % 2 != 0 || width > head_dim {
+        if width < 2 || !width.is_multiple_of(2) || width > head_dim {
             let found = format!("{part} of head_dim {head_dim}");
             let expected = "an even, positive number of elements must be rotated";
             return Err(unsupported("partial_rotary_factor", found, expected));
@@ -317,17 +320,9 @@ impl Rope {
     }
 }
 
-fn factor(parameters: &RawConfig) -> Result<f64, ModelError> {
-    let factor: f64 = parameters.require("factor")?;
-    if factor.is_finite() && factor > 0.0 {
-        return Ok(factor);
-    }
-    Err(ModelError::Unsupported {
-        file: parameters.source().to_path_buf(),
-        key: "factor".to_string(),
-        found: factor.to_string(),
-        expected: "it must be positive".to_string(),
-    })
+/// The number under `key`, which must be there and positive.
+fn require_positive(parameters: &RawConfig, key: &str) -> Result<f64, ModelError> {
+    positive(parameters, key, parameters.require(key)?)
 }
 
 /// A key beside the parameters wins over one inside; without either, the model's length counts.
@@ -335,18 +330,33 @@ fn original_length(config: &RawConfig, parameters: &RawConfig) -> Result<f64, Mo
     let inside = parameters.get::<f64>("original_max_position_embeddings")?;
     let beside = config.get::<f64>("original_max_position_embeddings")?;
     match beside.or(inside) {
-        Some(length) => Ok(length),
-        None => Ok(config.require("max_position_embeddings")?),
+        Some(length) => positive(config, "original_max_position_embeddings", length),
+        None => require_positive(config, "max_position_embeddings"),
     }
+}
+
+fn read_llama3(config: &RawConfig, parameters: &RawConfig) -> Result<Frequencies, ModelError> {
+    let low = require_positive(parameters, "low_freq_factor")?;
+    let high = require_positive(parameters, "high_freq_factor")?;
+    if high <= low {
+        return Err(ModelError::Unsupported {
+            file: config.source().to_path_buf(),
+            key: "high_freq_factor".to_string(),
+            found: high.to_string(),
+            expected: format!("it must be above low_freq_factor, {low}"),
+        });
+    }
+    let factor = require_positive(parameters, "factor")?;
+    Ok(Frequencies::Llama3 { factor, low, high, original: original_length(config, parameters)? })
 }
 
 fn read_yarn(config: &RawConfig, parameters: &RawConfig) -> Result<Yarn, ModelError> {
     let original = original_length(config, parameters)?;
     let factor = if parameters.contains("factor") {
-        factor(parameters)?
+        require_positive(parameters, "factor")?
     } else {
         parameters.ignore(&["factor"]);
-        config.require::<f64>("max_position_embeddings")? / original
+        require_positive(config, "max_position_embeddings")? / original
     };
     let magnitude = |scale: f64, by: f64| if scale <= 1.0 { 1.0 } else { 0.1 * by * scale.ln() + 1.0 };
     let numerator = parameters.get::<f64>("mscale")?.filter(|x| *x != 0.0);
@@ -357,14 +367,15 @@ fn read_yarn(config: &RawConfig, parameters: &RawConfig) -> Result<Yarn, ModelEr
         _ => magnitude(factor, 1.0),
     };
     let beta = |key: &str, default: f64| -> Result<f64, ModelError> {
-        Ok(parameters.get::<f64>(key)?.filter(|x| *x != 0.0).unwrap_or(default))
+        let value = parameters.get::<f64>(key)?.filter(|x| *x != 0.0).unwrap_or(default);
+        positive(parameters, key, value)
     };
     Ok(Yarn {
         factor,
         beta_fast: beta("beta_fast", 32.0)?,
         beta_slow: beta("beta_slow", 1.0)?,
         original,
-        attention_factor,
+        attention_factor: positive(parameters, "attention_factor", attention_factor)?,
         truncate: parameters.get("truncate")?.unwrap_or(true),
     })
 }

@@ -1,0 +1,119 @@
+//! What each fixture's configuration says, as text to review.
+
+mod support;
+
+use stablemate_fixtures::Case;
+use stablemate_models::{Decoder, families};
+use std::collections::BTreeMap;
+use support::{describe, edited};
+
+/// `name: [Label size, …]`, in argument order.
+fn parameters(decoder: &Decoder) -> String {
+    let line = |entry: &stablemate_models::ParamEntry| {
+        let dimensions: Vec<String> = entry.ty.dimensions.iter().map(ToString::to_string).collect();
+        format!("{}: [{}]\n", entry.name, dimensions.join(", "))
+    };
+    decoder.params.entries().iter().map(line).collect()
+}
+
+#[test]
+fn descriptions() {
+    for case in Case::all() {
+        let decoder = describe(case.name(), serde_json::json!({}), &[]).unwrap();
+        let text = format!("{}\n{}", decoder.summary(), parameters(&decoder));
+        insta::with_settings!({ omit_expression => true }, {
+            insta::assert_snapshot!(case.name(), text);
+        });
+    }
+}
+
+#[test]
+fn parameters_are_the_tensors_of_the_reference() {
+    for case in Case::all() {
+        let decoder = describe(case.name(), serde_json::json!({}), &[]).unwrap();
+        let entries = decoder.params.entries();
+        let found: BTreeMap<_, _> = entries.iter().map(|e| (&e.name, e.ty.sizes())).collect();
+        assert_eq!(found.len(), entries.len(), "{}: a name is declared twice", case.name());
+        let tensors = &case.expected.tensors;
+        let expected: BTreeMap<_, _> = tensors.iter().map(|t| (&t.name, t.shape.clone())).collect();
+        assert_eq!(found, expected, "{}", case.name());
+        assert_eq!(decoder.tied(), !expected.contains_key(&"lm_head.weight".to_string()));
+        let elements: usize = expected.values().map(|shape| shape.iter().product::<usize>()).sum();
+        assert_eq!((decoder.params.elements(), decoder.params.bytes()), (elements, 4 * elements));
+    }
+}
+
+#[test]
+fn every_family_has_a_fixture() {
+    let config = |case: &Case| edited(case.name(), serde_json::json!({}), &[]);
+    let mut types: Vec<String> =
+        Case::all().iter().map(|case| config(case).model_type().unwrap()).collect();
+    types.sort();
+    types.dedup();
+    assert_eq!(types, families::supported().collect::<Vec<_>>());
+}
+
+/// The windows of a configuration's layers, or the error.
+fn windows(case: &str, edits: serde_json::Value, without: &[&str]) -> Vec<(usize, usize)> {
+    describe(case, edits, without).unwrap().windows()
+}
+
+#[test]
+fn schedules_of_windows_are_expanded() {
+    use serde_json::{Value::Null, json};
+    let all = |layers: usize, window: usize| (0..layers).map(|n| (n, window)).collect::<Vec<_>>();
+    let layers = |case: &str| describe(case, json!({}), &[]).unwrap().layers.len();
+
+    assert_eq!(windows("mistral", json!({"sliding_window": 5}), &[]), all(layers("mistral"), 5));
+    assert_eq!(windows("mistral", json!({"sliding_window": Null}), &[]), []);
+    // Mistral's class has a window that old files do not mention.
+    assert_eq!(windows("mistral", json!({}), &["sliding_window"]), all(layers("mistral"), 4096));
+
+    let qwen = json!({"num_hidden_layers": 4, "use_sliding_window": true, "sliding_window": 9,
+                      "max_window_layers": 2});
+    assert_eq!(windows("qwen2", qwen.clone(), &["layer_types"]), [(2, 9), (3, 9)]);
+    assert_eq!(windows("qwen2", qwen.clone(), &["layer_types", "max_window_layers"]), []);
+    let mut off = qwen.clone();
+    off["use_sliding_window"] = false.into();
+    assert_eq!(windows("qwen2", off, &["layer_types"]), []);
+    // The list of layer types counts where there is one.
+    let mut listed = qwen;
+    let full = "full_attention";
+    listed["layer_types"] = json!(["sliding_attention", full, full, full]);
+    assert_eq!(windows("qwen2", listed, &[]), [(0, 9)]);
+
+    let gemma = json!({"num_hidden_layers": 5, "sliding_window": 7});
+    assert_eq!(windows("gemma2", gemma.clone(), &["layer_types"]), [(0, 7), (2, 7), (4, 7)]);
+    let mut gemma3 = gemma;
+    let without = ["layer_types", "sliding_window_pattern", "_sliding_window_pattern"];
+    assert_eq!(windows("gemma3_text", gemma3.clone(), &without), all(5, 7), "five in six");
+    gemma3["sliding_window_pattern"] = json!(2);
+    assert_eq!(windows("gemma3_text", gemma3, &without[..1]), [(0, 7), (2, 7), (4, 7)]);
+}
+
+#[test]
+fn scaled_rotations_stretch_the_context() {
+    use serde_json::json;
+    let context = |case: &str, rope: serde_json::Value| {
+        let edits = json!({"max_position_embeddings": 100, "rope_scaling": rope});
+        describe(case, edits, &["rope_parameters"]).unwrap().context
+    };
+    let yarn = json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64});
+    for (rope, expected) in [
+        (json!(null), 100),
+        (json!({"rope_type": "linear", "factor": 2.5}), 250),
+        (json!({"rope_type": "dynamic", "factor": 3.0}), 300),
+        (yarn, 256),
+        (
+            json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                   "high_freq_factor": 4.0, "original_max_position_embeddings": 10}),
+            100,
+        ),
+    ] {
+        assert_eq!(context("llama_plain", rope.clone()), Some(expected), "{rope}");
+    }
+    let unstated = describe("llama_plain", json!({}), &["max_position_embeddings"]).unwrap();
+    assert_eq!(unstated.context, None);
+    let gemma = describe("gemma3_text", json!({"max_position_embeddings": 777}), &[]).unwrap();
+    assert_eq!(gemma.context, Some(777), "gemma counts positions after scaling");
+}

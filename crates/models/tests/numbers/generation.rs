@@ -1,0 +1,203 @@
+//! Every fixture, token by token, against transformers' answers.
+
+use crate::interpreter::Tensor;
+use crate::session::{Session, Token};
+use stablemate_fixtures::Case;
+use stablemate_models::Output;
+use std::sync::{Arc, Mutex};
+
+/// Runs `check` on every case, on as many threads as there are processors.
+fn for_every_case(check: impl Fn(&Case) -> Result<(), String> + Sync) {
+    let (cases, failures) = (Mutex::new(Case::all()), Mutex::new(Vec::new()));
+    let work = || {
+        loop {
+            let Some(case) = cases.lock().unwrap().pop() else { return };
+            if let Err(message) = check(&case) {
+                failures.lock().unwrap().push(format!("{}: {message}", case.name()));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+/// The largest difference; infinite if there is something that is not a number.
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let differences = a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs()));
+    differences.fold(0.0, |a, b| if b.is_nan() { f64::INFINITY } else { a.max(b) })
+}
+
+fn require_near(what: &str, a: &[f32], b: &[f32], bound: f64) -> Result<(), String> {
+    let distance = distance(a, b);
+    if distance <= bound {
+        return Ok(());
+    }
+    Err(format!("{what} are off by {distance:e}; {bound:e} is allowed"))
+}
+
+/// The first of the largest.
+fn argmax(logits: &[f32]) -> u32 {
+    let best = (0..logits.len()).reduce(|a, b| if logits[b] > logits[a] { b } else { a });
+    best.unwrap() as u32
+}
+
+#[test]
+fn greedy_tokens_and_logits_are_those_of_the_reference() {
+    for_every_case(|case| {
+        let expected = &case.expected;
+        let (prompt, count) = (&expected.prompt_ids, expected.token_ids.len());
+        let mut session = Session::new(case);
+        let table = session.sequence(prompt.len() + count);
+        let mut logits = session.logits(&table, &Token::prompt(prompt, 0), prompt.len() - 1);
+        require_near("logits", &logits, &expected.prompt_logits, expected.tolerance)?;
+        let mut ids = vec![argmax(&logits)];
+        while ids.len() < count {
+            let position = prompt.len() + ids.len() - 1;
+            let token = Token::generated(ids[ids.len() - 1], position, 0);
+            logits = session.logits(&table, &[token], 0);
+            ids.push(argmax(&logits));
+        }
+        if ids != expected.token_ids {
+            return Err(format!("{ids:?} instead of {:?}", expected.token_ids));
+        }
+        require_near("final logits", &logits, &expected.final_logits, expected.tolerance)
+    });
+}
+
+#[test]
+fn chunks_and_padding_change_nothing() {
+    for_every_case(|case| {
+        let prompt = Token::prompt(&case.expected.prompt_ids, 0);
+        let mut session = Session::new(case);
+        let table = session.sequence(prompt.len() + 1);
+        let whole = session.logits(&table, &prompt, prompt.len() - 1);
+        let next = Token::generated(argmax(&whole), prompt.len(), 0);
+        let whole_next = session.logits(&table, &[next], 0);
+
+        let table = session.sequence(prompt.len() + 1);
+        let mut logits = Vec::new();
+        for chunk in prompt.chunks(5) {
+            // Padding before, among and after the tokens.
+            let mut tokens = vec![Token::PADDING; 8];
+            let places = [1, 2, 4, 5, 6];
+            for (token, place) in chunk.iter().zip(places) {
+                tokens[place] = *token;
+            }
+            logits = session.logits(&table, &tokens, places[chunk.len() - 1]);
+            // A step of nothing but padding.
+            let nothing = session.logits(&table, &[Token::PADDING; 3], 1);
+            if !nothing.iter().all(|logit| logit.is_finite()) {
+                return Err("padding has logits that are not finite".to_string());
+            }
+        }
+        require_near("logits", &logits, &whole, 1e-5)?;
+        let logits = session.logits(&table, &[Token::PADDING, next], 1);
+        require_near("the next token's logits", &logits, &whole_next, 1e-5)
+    });
+}
+
+#[test]
+fn sequences_of_one_step_do_not_see_each_other() {
+    for_every_case(|case| {
+        let first = Token::prompt(&case.expected.prompt_ids, 0);
+        // Another prompt of another length; ids of no special token.
+        let other: Vec<u32> = case.expected.token_ids.iter().copied().skip(3).take(18).collect();
+        let second = Token::prompt(&other, 1);
+        let mut session = Session::new(case);
+
+        let alone = |session: &mut Session, prompt: &[Token]| -> Vec<Vec<f32>> {
+            let prompt: Vec<Token> = prompt.iter().map(|t| Token { sequence: 0, ..*t }).collect();
+            let table = session.sequence(prompt.len() + 2);
+            let mut all = vec![session.logits(&table, &prompt, prompt.len() - 1)];
+            for n in 0..2 {
+                let token = Token::generated(argmax(&all[n]), prompt.len() + n, 0);
+                all.push(session.logits(&table, &[token], 0));
+            }
+            all
+        };
+        let expected =
+            [alone(&mut Session::new(case), &first), alone(&mut Session::new(case), &second)];
+
+        let tables = [session.sequence(first.len() + 2), session.sequence(second.len() + 2)];
+        let tables = [&tables[0][..], &tables[1][..]];
+        let mut tokens: Vec<Token> = Vec::new();
+        for n in 0..first.len().max(second.len()) {
+            tokens.extend(second.get(n));
+            tokens.extend(first.get(n));
+        }
+        let last = |sequence| tokens.iter().rposition(|t| t.sequence == sequence).unwrap();
+        let rows = [last(0), last(1)];
+        let mut logits = session.step(Output::Logits, &tables, &tokens, &rows);
+        for n in 0..3 {
+            let halves: Vec<&[f32]> = logits.floats().chunks(expected[0][0].len()).collect();
+            require_near("the first's logits", halves[0], &expected[0][n], 1e-5)?;
+            require_near("the second's logits", halves[1], &expected[1][n], 1e-5)?;
+            let ids = [argmax(halves[0]), argmax(halves[1])];
+            // In the other order than before: rows are found by number, not by place.
+            let tokens = [
+                Token::generated(ids[1], second.len() + n, 1),
+                Token::generated(ids[0], first.len() + n, 0),
+            ];
+            if n < 2 {
+                logits = session.step(Output::Logits, &tables, &tokens, &[1, 0]);
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_argmax_entry_point_returns_the_first_of_the_largest_logits() {
+    for_every_case(|case| {
+        let prompt = Token::prompt(&case.expected.prompt_ids, 0);
+        let mut session = Session::new(case);
+        let table = session.sequence(prompt.len());
+        let rows: Vec<usize> = (0..prompt.len()).collect();
+        let check = |session: &mut Session| -> Result<Vec<i32>, String> {
+            let ids = session.step(Output::Argmax, &[&table], &prompt, &rows);
+            let logits = session.step(Output::Logits, &[&table], &prompt, &rows);
+            let lines = logits.floats().chunks(logits.sizes[1]);
+            let expected: Vec<i32> = lines.map(|logits| argmax(logits) as i32).collect();
+            if ids.integers() == expected {
+                return Ok(expected);
+            }
+            Err(format!("{:?} instead of {expected:?}", ids.integers()))
+        };
+        let ids = check(&mut session)?;
+
+        // The row of the last prompt token's winner, once more further down and further up.
+        let head = session.decoder.params.entries().iter().position(|entry| {
+            entry.name
+                == if session.decoder.tied() {
+                    "model.embed_tokens.weight"
+                } else {
+                    "lm_head.weight"
+                }
+        });
+        let (head, best) = (head.unwrap(), ids[ids.len() - 1] as usize);
+        let table = Tensor::clone(&session.parameters[head]);
+        let unused = |id: usize| !case.expected.prompt_ids.contains(&(id as u32)) && id != best;
+        let mut twins = (0..best).filter(|id| unused(*id)).take(1).collect::<Vec<_>>();
+        twins.extend((best..table.sizes[0]).rfind(|id| unused(*id)));
+        let mut rows = (0..table.sizes[0] as i32).collect::<Vec<_>>();
+        twins.iter().for_each(|twin| rows[*twin] = best as i32);
+        let width = table.sizes[1];
+        let places: Vec<usize> = rows
+            .iter()
+            .flat_map(|row| *row as usize * width..(*row as usize + 1) * width)
+            .collect();
+        session.parameters[head] = Arc::new(table.pick(&table.sizes, &places));
+        let ids = check(&mut session)?;
+        let first = twins.iter().copied().chain([best]).min().unwrap();
+        if ids[ids.len() - 1] != first as i32 {
+            return Err(format!("{} instead of {first}, the first of equals", ids[ids.len() - 1]));
+        }
+        Ok(())
+    });
+}

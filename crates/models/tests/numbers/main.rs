@@ -1,0 +1,7 @@
+//! The graphs, run by an interpreter that knows neither IREE nor any device.
+
+mod generation;
+#[path = "../interpreter/mod.rs"]
+mod interpreter;
+mod kernels;
+mod session;

@@ -1,0 +1,280 @@
+//! Configurations and checkpoints that are refused, and how.
+
+mod support;
+
+use serde_json::{Value, json};
+use stablemate_graph::ElementType;
+use stablemate_models::ModelError;
+use std::path::Path;
+use support::describe;
+
+/// The message of a refusal, which must name the file.
+fn refusal(case: &str, edits: Value, without: &[&str]) -> String {
+    let shown = format!("{case} with {edits}, without {without:?}");
+    let message = describe(case, edits, without).map(|_| ()).expect_err(&shown).to_string();
+    assert!(message.starts_with("some/config.json: "), "{message}");
+    message
+}
+
+#[test]
+fn unknown_families_list_the_known_ones() {
+    let message = refusal("llama_plain", json!({"model_type": "mamba"}), &[]);
+    let expected = "some/config.json: model_type \"mamba\" is not supported; supported are \
+                    gemma2, gemma3_text, llama, mistral, qwen2, qwen3";
+    assert_eq!(message, expected);
+    let message = refusal("llama_plain", json!({}), &["model_type"]);
+    assert!(message.contains("`model_type`: missing"), "{message}");
+}
+
+#[test]
+fn keys_that_nobody_reads_are_named() {
+    for case in ["llama_plain", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text"] {
+        let message = refusal(case, json!({"logit_scale": 0.5, "alibi": true}), &[]);
+        for part in ["`logit_scale` = 0.5", "`alibi` = true", "refuses rather than"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+    // A key of another family.
+    let message = refusal("llama_plain", json!({"final_logit_softcapping": 30.0}), &[]);
+    assert!(message.contains("`final_logit_softcapping` = 30"), "{message}");
+}
+
+#[test]
+fn impossible_sizes_are_named() {
+    let tall = 1_u64 << 40;
+    for (case, edits, parts) in [
+        (
+            "llama_plain",
+            json!({"num_attention_heads": 0}),
+            ["`num_attention_heads` is 0", "positive"],
+        ),
+        (
+            "llama_plain",
+            json!({"num_key_value_heads": 0}),
+            ["`num_key_value_heads` is 0", "must divide"],
+        ),
+        (
+            "llama_plain",
+            json!({"num_key_value_heads": 4}),
+            ["`num_key_value_heads` is 4", "must divide num_attention_heads, 6"],
+        ),
+        ("llama_plain", json!({"hidden_size": 0}), ["`hidden_size` is 0", "positive"]),
+        ("llama_plain", json!({"hidden_size": tall}), ["`hidden_size` is 1099511627776", "below"]),
+        (
+            "llama_plain",
+            json!({"hidden_size": 50, "head_dim": null}),
+            ["`hidden_size` is 50", "multiple of num_attention_heads"],
+        ),
+        ("llama_plain", json!({"head_dim": 0}), ["`head_dim` is 0", "positive"]),
+        ("llama_plain", json!({"head_dim": tall}), ["`head_dim` is 1099511627776", "below 2^20"]),
+        ("llama_plain", json!({"head_dim": 3}), ["1 of head_dim 3", "even"]),
+        ("llama_plain", json!({"intermediate_size": 0}), ["`intermediate_size` is 0", "positive"]),
+        ("llama_plain", json!({"vocab_size": 0}), ["`vocab_size` is 0", "positive"]),
+        ("llama_plain", json!({"vocab_size": 1.5}), ["`vocab_size`: is 1.5", "integer"]),
+        ("llama_plain", json!({"vocab_size": -5}), ["`vocab_size`: is -5", "integer"]),
+        (
+            "llama_plain",
+            json!({"rms_norm_eps": -1e-6}),
+            ["`rms_norm_eps` is -0.000001", "positive"],
+        ),
+        (
+            "llama_plain",
+            json!({"rms_norm_eps": {"__float__": "NaN"}}),
+            ["`rms_norm_eps` is NaN", "positive"],
+        ),
+        ("llama_plain", json!({"hidden_act": "mish"}), ["`hidden_act` is \"mish\"", "silu"]),
+        (
+            "llama_plain",
+            json!({"max_position_embeddings": "many"}),
+            ["max_position_embeddings", "\"many\""],
+        ),
+        (
+            "gemma2",
+            json!({"query_pre_attn_scalar": 0}),
+            ["`query_pre_attn_scalar` is 0", "positive"],
+        ),
+        (
+            "gemma2",
+            json!({"attn_logit_softcapping": 0.0}),
+            ["`attn_logit_softcapping` is 0", "positive"],
+        ),
+        (
+            "gemma2",
+            json!({"final_logit_softcapping": -30.0}),
+            ["`final_logit_softcapping` is -30", "positive"],
+        ),
+        (
+            "gemma2",
+            json!({"final_logit_softcapping": 1e39}),
+            ["`final_logit_softcapping` is 1000", "f32"],
+        ),
+        (
+            "gemma3_text",
+            json!({"use_bidirectional_attention": true}),
+            ["`use_bidirectional_attention` is true", "causal"],
+        ),
+    ] {
+        let message = refusal(case, edits, &[]);
+        assert!(parts.iter().all(|part| message.contains(part)), "{parts:?}: {message}");
+    }
+    // Every family, before it makes room for its layers.
+    for case in ["llama_plain", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text"] {
+        for (layers, part) in
+            [(0, "positive"), (1 << 10, "below 1024"), (tall, "below"), (u64::MAX, "below")]
+        {
+            let message = refusal(case, json!({"num_hidden_layers": layers}), &["layer_types"]);
+            let named = message.contains(&format!("`num_hidden_layers` is {layers}"));
+            assert!(named && message.contains(part), "{message}");
+        }
+    }
+}
+
+#[test]
+fn the_largest_sizes_overflow_nothing() {
+    let largest = (1_u64 << 30) - 4;
+    let edits = json!({"hidden_size": largest, "intermediate_size": largest, "vocab_size": largest,
+        "num_attention_heads": largest, "num_key_value_heads": largest, "head_dim": (1 << 20) - 2});
+    let decoder = describe("llama_plain", edits, &[]).unwrap();
+    assert_eq!((decoder.params.elements(), decoder.params.bytes()), (usize::MAX, usize::MAX));
+    assert!(decoder.state_bytes_per_token() > 0);
+    assert!(!decoder.summary().is_empty());
+}
+
+fn types_of(types: &[&str]) -> Value {
+    json!({"layer_types": types})
+}
+
+#[test]
+fn impossible_windows_are_named() {
+    let qwen = |window: Value| json!({"use_sliding_window": true, "max_window_layers": 0, "sliding_window": window});
+    let mut mixed = vec!["full_attention"; 3];
+    mixed.push("chunked_attention");
+    let four = |types: &[&str]| {
+        let mut edits = types_of(types);
+        edits["num_hidden_layers"] = 4.into();
+        edits
+    };
+    for (case, edits, without, parts) in [
+        (
+            "mistral",
+            json!({"sliding_window": 0}),
+            vec![],
+            ["`sliding_window` is 0", "at least itself"],
+        ),
+        (
+            "mistral",
+            json!({"sliding_window": 1_u64 << 31}),
+            vec![],
+            ["`sliding_window` is 2147483648", "at most"],
+        ),
+        (
+            "qwen2",
+            qwen(json!(0)),
+            vec!["layer_types"],
+            ["`sliding_window` is 0", "at least itself"],
+        ),
+        (
+            "gemma2",
+            json!({"sliding_window": 0}),
+            vec![],
+            ["`sliding_window` is 0", "at least itself"],
+        ),
+        (
+            "gemma2",
+            json!({"sliding_window": null}),
+            vec![],
+            ["`sliding_window` is absent", "need a window"],
+        ),
+        (
+            "gemma3_text",
+            json!({"sliding_window": -1}),
+            vec![],
+            ["`sliding_window`: is -1", "integer"],
+        ),
+        (
+            "gemma2",
+            types_of(&["full_attention"]),
+            vec![],
+            ["`layer_types` is 1 entries", "num_hidden_layers is"],
+        ),
+        (
+            "gemma2",
+            four(&mixed),
+            vec![],
+            ["`layer_types` is \"chunked_attention\"", "full_attention and sliding"],
+        ),
+        ("qwen3", types_of(&[]), vec![], ["`layer_types` is 0 entries", "num_hidden_layers is"]),
+        (
+            "gemma2",
+            json!({"layer_types": "full_attention"}),
+            vec![],
+            ["`layer_types`: is \"full_attention\"", "list"],
+        ),
+    ] {
+        let message = refusal(case, edits, &without);
+        assert!(parts.iter().all(|part| message.contains(part)), "{parts:?}: {message}");
+    }
+}
+
+#[test]
+fn families_with_a_fixed_number_of_heads_want_it_stated() {
+    for case in ["mistral", "qwen2", "qwen3", "gemma2", "gemma3_text"] {
+        let message = refusal(case, json!({}), &["num_key_value_heads"]);
+        assert!(message.contains("`num_key_value_heads`: missing"), "{message}");
+        let heads = json!({"num_key_value_heads": null});
+        assert!(describe(case, heads, &[]).is_ok(), "null means one per query head");
+    }
+    assert!(describe("llama_plain", json!({}), &["num_key_value_heads"]).is_ok());
+}
+
+#[test]
+fn a_checkpoint_must_have_the_tensors_that_the_configuration_asks_for() {
+    let decoder = describe("llama_plain", json!({}), &[]).unwrap();
+    let file = Path::new("some/model.safetensors");
+    type Found = Result<Option<(Vec<usize>, ElementType)>, ModelError>;
+    let bind = |name: &str, found: fn(Vec<usize>) -> Found| {
+        let mut params = decoder.params.clone();
+        let sizes = |wanted: &str| {
+            decoder.params.entries().iter().find(|e| e.name == wanted).unwrap().ty.sizes()
+        };
+        let result = params.bind(file, |wanted| {
+            if wanted == name {
+                found(sizes(wanted))
+            } else {
+                Ok(Some((sizes(wanted), ElementType::F32)))
+            }
+        });
+        (result.map_err(|error| error.to_string()), params)
+    };
+    let name = "model.layers.1.self_attn.k_proj.weight";
+    let (result, params) = bind(name, |sizes| Ok(Some((sizes, ElementType::Bf16))));
+    assert_eq!(result, Ok(()));
+    for entry in params.entries() {
+        let expected = if entry.name == name { ElementType::Bf16 } else { ElementType::F32 };
+        assert_eq!(entry.ty.element, expected, "{}", entry.name);
+    }
+    assert_eq!(params.bytes(), 4 * params.elements() - 2 * params_of(&params, name));
+
+    let (result, _) = bind(name, |_| Ok(None));
+    insta::assert_snapshot!(result.unwrap_err(), @r#"some/model.safetensors: tensor "model.layers.1.self_attn.k_proj.weight" is missing; the model needs it as [Key 16, Model 48]"#);
+    let (result, _) = bind(name, |sizes| Ok(Some((vec![sizes[1], sizes[0]], ElementType::F32))));
+    insta::assert_snapshot!(result.unwrap_err(), @r#"some/model.safetensors: tensor "model.layers.1.self_attn.k_proj.weight" has shape [48, 16]; the configuration says [Key 16, Model 48]"#);
+    let (result, _) = bind(name, |sizes| Ok(Some((sizes[..1].to_vec(), ElementType::F32))));
+    insta::assert_snapshot!(result.unwrap_err(), @r#"some/model.safetensors: tensor "model.layers.1.self_attn.k_proj.weight" has shape [16]; the configuration says [Key 16, Model 48]"#);
+    let (result, _) = bind(name, |_| {
+        let path = Path::new("x").to_path_buf();
+        Err(ModelError::UnknownFamily {
+            file: path,
+            found: "y".to_string(),
+            supported: String::new(),
+        })
+    });
+    assert!(
+        result.unwrap_err().starts_with("x: model_type \"y\""),
+        "what the lookup says is passed on"
+    );
+}
+
+fn params_of(params: &stablemate_models::ParamTable, name: &str) -> usize {
+    params.entries().iter().find(|entry| entry.name == name).unwrap().ty.elements().unwrap()
+}

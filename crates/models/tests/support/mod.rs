@@ -1,0 +1,24 @@
+//! What several tests need.
+
+use stablemate_checkpoint::RawConfig;
+use stablemate_fixtures::Case;
+use stablemate_models::{Decoder, ModelError};
+use std::path::Path;
+
+/// The configuration of a fixture with keys replaced and others removed.
+pub fn edited(case: &str, edits: serde_json::Value, without: &[&str]) -> RawConfig {
+    let mut config = Case::open(case).config().unwrap();
+    let object = config.as_object_mut().unwrap();
+    object.extend(edits.as_object().unwrap().clone());
+    object.retain(|key, _| !without.contains(&key.as_str()));
+    RawConfig::from_json(&config.to_string(), Path::new("some/config.json")).unwrap()
+}
+
+/// The description of [`edited`].
+pub fn describe(
+    case: &str,
+    edits: serde_json::Value,
+    without: &[&str],
+) -> Result<Decoder, ModelError> {
+    Decoder::describe(&edited(case, edits, without))
+}

@@ -1,0 +1,350 @@
+//! Tensors in the device's memory.
+
+use std::any::Any;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use eerie_sys::runtime as sys;
+use stablemate_graph::ElementType;
+
+use crate::device::Device;
+use crate::element::{self, Element};
+use crate::error::{Error, Result};
+use crate::memory::{ALIGNMENT, HostMemory, OwnMemory, RawBuffer};
+use crate::status::check;
+
+/// A tensor: dense, row-major, 64-byte aligned, in the memory of a [`Device`].
+///
+/// Clones are the same tensor. A function that declares an argument as donated
+/// ([`crate::Tensor::donated_to`]) overwrites that argument's memory, whoever holds it; whoever needs
+/// the old contents makes a [`Buffer::copy`] before. Reading or writing a buffer while a call
+/// that writes it runs on another thread gives a mixture of old and new.
+#[derive(Clone)]
+pub struct Buffer(Arc<Inner>);
+
+struct Inner {
+    view: *mut sys::iree_hal_buffer_view_t,
+    element: ElementType,
+    shape: Vec<usize>,
+    bytes: usize,
+    /// What the memory may belong to (a session's constants). Released after the view.
+    _keep: Option<Arc<dyn Any + Send + Sync>>,
+    /// The device outlives everything made by it.
+    device: Device,
+}
+
+// SAFETY: IREE's buffers and buffer views are thread-safe: immutable but for their atomic reference
+// counts; the contents are reached only through IREE's mapping functions.
+unsafe impl Send for Inner {}
+// SAFETY: as above.
+unsafe impl Sync for Inner {}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // SAFETY: this reference is ours, and the device is still alive.
+        unsafe { sys::iree_hal_buffer_view_release(self.view) };
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({}{:?})", self.0.element, self.0.shape)
+    }
+}
+
+impl Device {
+    /// A new buffer whose bytes `fill` writes where they will stay. They are zero before.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::Runtime`], and those of `fill`.
+    pub fn buffer<E: From<Error>>(
+        &self,
+        element: ElementType,
+        shape: &[usize],
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Buffer, E> {
+        let bytes = byte_count(element, shape)?;
+        let mut memory = OwnMemory::zeroed(bytes)?;
+        fill(memory.as_mut_slice(bytes))?;
+        let buffer = memory.into_buffer(self, bytes)?;
+        Ok(Buffer::describe(self, buffer, element, shape, bytes)?)
+    }
+}
+
+impl Buffer {
+    /// A buffer of zeros. Large ones take no memory before they are written.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::Runtime`].
+    pub fn zeros(device: &Device, element: ElementType, shape: &[usize]) -> Result<Self> {
+        device.buffer(element, shape, |_| Ok(()))
+    }
+
+    /// A buffer with a copy of `values`, of the element type of `T`.
+    ///
+    /// # Errors
+    /// [`Error::ByteCount`] when the shape has another number of elements; [`Error::Runtime`].
+    pub fn from_slice<T: Element>(device: &Device, shape: &[usize], values: &[T]) -> Result<Self> {
+        Self::from_bytes(device, T::TYPE, shape, bytemuck::cast_slice(values))
+    }
+
+    /// A buffer with a copy of `bytes`, little-endian elements in row-major order.
+    ///
+    /// # Errors
+    /// [`Error::ByteCount`] when the shape takes another number of bytes; [`Error::Runtime`].
+    pub fn from_bytes(
+        device: &Device,
+        element: ElementType,
+        shape: &[usize],
+        bytes: &[u8],
+    ) -> Result<Self> {
+        check_byte_count(element, shape, bytes.len())?;
+        device.buffer(element, shape, |memory| {
+            memory.copy_from_slice(bytes);
+            Ok(())
+        })
+    }
+
+    /// A buffer of the bytes `range` of `memory`, for reading only: without a copy when they lie
+    /// 64-byte aligned ([`ALIGNMENT`]), else with one. The memory is kept as long as needed.
+    ///
+    /// A call that donates such a buffer fails.
+    ///
+    /// # Errors
+    /// [`Error::ByteCount`] when the shape takes another number of bytes, or the range exceeds the
+    /// memory; [`Error::Runtime`].
+    pub fn import(
+        device: &Device,
+        element: ElementType,
+        shape: &[usize],
+        memory: impl Into<HostMemory>,
+        range: Range<usize>,
+    ) -> Result<Self> {
+        let memory = memory.into();
+        let bytes = memory.as_slice().get(range).unwrap_or_default();
+        check_byte_count(element, shape, bytes.len())?;
+        if bytes.is_empty() || !bytes.as_ptr().addr().is_multiple_of(ALIGNMENT) {
+            return Self::from_bytes(device, element, shape, bytes);
+        }
+        let length = bytes.len();
+        let buffer = memory.clone().into_buffer(device, bytes)?;
+        Self::describe(device, buffer, element, shape, length)
+    }
+
+    /// The tensor in `buffer`.
+    fn describe(
+        device: &Device,
+        buffer: RawBuffer,
+        element: ElementType,
+        shape: &[usize],
+        bytes: usize,
+    ) -> Result<Self> {
+        let view = buffer.view(element, shape)?;
+        Ok(Self(Arc::new(Inner {
+            view,
+            element,
+            shape: shape.to_vec(),
+            bytes,
+            _keep: None,
+            device: device.clone(),
+        })))
+    }
+
+    /// A new buffer with the same contents.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`].
+    pub fn copy(&self) -> Result<Self> {
+        self.0.device.buffer(self.0.element, &self.0.shape, |memory| self.read_bytes(0, memory))
+    }
+
+    /// The elements, row-major.
+    ///
+    /// # Errors
+    /// [`Error::ElementMismatch`] when `T` is not the type of the elements; [`Error::Runtime`].
+    pub fn read<T: Element>(&self) -> Result<Vec<T>> {
+        let mut values = vec![T::zeroed(); self.elements()];
+        self.read_into(0, &mut values)?;
+        Ok(values)
+    }
+
+    /// Reads the elements from the one numbered `start` (row-major) on into `values`.
+    ///
+    /// # Errors
+    /// [`Error::ElementMismatch`] when `T` is not the type of the elements; [`Error::ByteCount`] when
+    /// there are not as many; [`Error::Runtime`].
+    pub fn read_into<T: Element>(&self, start: usize, values: &mut [T]) -> Result<()> {
+        let offset = self.offset::<T>(start, values.len())?;
+        self.read_bytes(offset, bytemuck::cast_slice_mut(values))
+    }
+
+    /// Writes `values` over the elements from the one numbered `start` (row-major) on.
+    ///
+    /// # Errors
+    /// [`Error::ElementMismatch`] when `T` is not the type of the elements; [`Error::ByteCount`] when
+    /// there are not as many; [`Error::Runtime`], also for imported memory.
+    pub fn write<T: Element>(&self, start: usize, values: &[T]) -> Result<()> {
+        let offset = self.offset::<T>(start, values.len())?;
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the buffer is alive, the source has as many bytes as is said, and IREE checks the
+        // range and the right to write.
+        check(
+            unsafe {
+                sys::iree_hal_buffer_map_write(
+                    self.raw(),
+                    offset as sys::iree_device_size_t,
+                    bytes.as_ptr().cast(),
+                    bytes.len() as sys::iree_device_size_t,
+                )
+            },
+            || format!("write {self:?}"),
+        )
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &[usize] {
+        &self.0.shape
+    }
+
+    /// The type of the elements.
+    pub fn element_type(&self) -> ElementType {
+        self.0.element
+    }
+
+    /// The size in bytes.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes
+    }
+
+    /// The device it lives on.
+    pub fn device(&self) -> &Device {
+        &self.0.device
+    }
+
+    /// Takes over a buffer view that a call returned; `keep` is what its memory may belong to.
+    /// `Err` says what it is when it is of a type that we do not hold.
+    ///
+    /// # Safety
+    /// `view` is a reference to a live buffer view on `device`, which passes to the new buffer.
+    pub(crate) unsafe fn from_view(
+        view: *mut sys::iree_hal_buffer_view_t,
+        device: &Device,
+        keep: Arc<dyn Any + Send + Sync>,
+    ) -> Result<Self, String> {
+        // SAFETY: the view is live, and its dimensions are as many as its rank.
+        let (number, dimensions) = unsafe {
+            let rank = sys::iree_hal_buffer_view_shape_rank(view);
+            let dimensions = sys::iree_hal_buffer_view_shape_dims(view);
+            let dimensions = if rank == 0 {
+                Vec::new()
+            } else {
+                std::slice::from_raw_parts(dimensions, rank).to_vec()
+            };
+            (sys::iree_hal_buffer_view_element_type(view), dimensions)
+        };
+        let element = element::from_iree(number);
+        let shape: Option<Vec<usize>> =
+            dimensions.into_iter().map(|dimension| usize::try_from(dimension).ok()).collect();
+        let described = element.zip(shape).and_then(|(element, shape)| {
+            let bytes = byte_count(element, &shape).ok()?;
+            Some((element, shape, bytes))
+        });
+        let Some((element, shape, bytes)) = described else {
+            // SAFETY: the reference is ours by this function's contract.
+            unsafe { sys::iree_hal_buffer_view_release(view) };
+            return Err(format!("a tensor of IREE's element type {number:#010x}"));
+        };
+        Ok(Self(Arc::new(Inner {
+            view,
+            element,
+            shape,
+            bytes,
+            _keep: Some(keep),
+            device: device.clone(),
+        })))
+    }
+
+    /// The buffer view, valid as long as this buffer.
+    pub(crate) fn view(&self) -> *mut sys::iree_hal_buffer_view_t {
+        self.0.view
+    }
+
+    /// Whether the memory may only be read.
+    pub(crate) fn is_read_only(&self) -> bool {
+        // SAFETY: the buffer is alive.
+        let access = unsafe { sys::iree_hal_buffer_allowed_access(self.raw()) };
+        let write = sys::iree_hal_memory_access_bits_t_IREE_HAL_MEMORY_ACCESS_WRITE
+            as sys::iree_hal_memory_access_t;
+        access & write == 0
+    }
+
+    fn raw(&self) -> *mut sys::iree_hal_buffer_t {
+        // SAFETY: the view is alive, and it holds the buffer.
+        unsafe { sys::iree_hal_buffer_view_buffer(self.0.view) }
+    }
+
+    fn elements(&self) -> usize {
+        self.0.shape.iter().product()
+    }
+
+    /// The byte at which the element `start` begins, when `count` elements of type `T` follow it.
+    fn offset<T: Element>(&self, start: usize, count: usize) -> Result<usize> {
+        if !T::holds(self.0.element) {
+            return Err(Error::ElementMismatch {
+                element: self.0.element,
+                given: std::any::type_name::<T>(),
+            });
+        }
+        let end = start.checked_add(count);
+        if end.is_none_or(|end| end > self.elements()) {
+            return Err(Error::ByteCount {
+                element: self.0.element,
+                shape: self.0.shape.clone(),
+                expected: self.0.bytes,
+                given: end.unwrap_or(usize::MAX).saturating_mul(self.0.element.bytes()),
+            });
+        }
+        // Both fit: they are no more than the buffer has.
+        Ok(start * self.0.element.bytes())
+    }
+
+    fn read_bytes(&self, offset: usize, memory: &mut [u8]) -> Result<()> {
+        if memory.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the buffer is alive, the destination has as many bytes as is said, and IREE
+        // checks the range.
+        check(
+            unsafe {
+                sys::iree_hal_buffer_map_read(
+                    self.raw(),
+                    offset as sys::iree_device_size_t,
+                    memory.as_mut_ptr().cast(),
+                    memory.len() as sys::iree_device_size_t,
+                )
+            },
+            || format!("read {self:?}"),
+        )
+    }
+}
+
+/// The bytes that a tensor takes.
+fn byte_count(element: ElementType, shape: &[usize]) -> Result<usize> {
+    shape
+        .iter()
+        .try_fold(element.bytes(), |bytes, dimension| bytes.checked_mul(*dimension))
+        .filter(|bytes| isize::try_from(*bytes).is_ok())
+        .ok_or_else(|| Error::TooLarge { element, shape: shape.to_vec() })
+}
+
+fn check_byte_count(element: ElementType, shape: &[usize], given: usize) -> Result<()> {
+    let expected = byte_count(element, shape)?;
+    if expected == given {
+        return Ok(());
+    }
+    Err(Error::ByteCount { element, shape: shape.to_vec(), expected, given })
+}

@@ -1,0 +1,233 @@
+//! Memory of this process as IREE's buffers.
+
+use std::any::Any;
+use std::ptr;
+use std::sync::Arc;
+
+use bytemuck::{Pod, Zeroable};
+use eerie_sys::runtime as sys;
+use memmap2::{Mmap, MmapMut};
+use stablemate_graph::ElementType;
+
+use crate::device::Device;
+use crate::element;
+use crate::error::{Error, Result};
+use crate::status::{check, host_allocator};
+
+/// The alignment in bytes of every buffer's memory: compiled code assumes it.
+pub const ALIGNMENT: usize = sys::IREE_HAL_HEAP_BUFFER_ALIGNMENT as usize;
+
+/// From this size on, a buffer gets pages of its own, large ones where the system has them.
+const OWN_PAGES: usize = 2 << 20;
+
+/// Memory of this process that a buffer can use where it lies.
+#[derive(Clone, Debug)]
+pub enum HostMemory {
+    /// A file mapped for reading.
+    Map(Arc<Mmap>),
+    /// Bytes on the heap.
+    Bytes(Arc<[u8]>),
+}
+
+impl HostMemory {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Map(map) => map,
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// A buffer of `bytes`, aligned ones, which are part of this memory; for reading only.
+    pub(crate) fn into_buffer(self, device: &Device, bytes: &[u8]) -> Result<RawBuffer> {
+        let data = bytes.as_ptr().cast_mut();
+        // SAFETY: the bytes belong to what the `Arc` in `self` points to, which does not move.
+        // With `Access::Read`, IREE does not write them.
+        unsafe { RawBuffer::adopt(device, data, bytes.len(), Access::Read, Box::new(self)) }
+    }
+}
+
+impl From<Arc<Mmap>> for HostMemory {
+    fn from(map: Arc<Mmap>) -> Self {
+        Self::Map(map)
+    }
+}
+
+impl From<Arc<[u8]>> for HostMemory {
+    fn from(bytes: Arc<[u8]>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+/// 64 aligned bytes.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub(crate) struct Line([u8; ALIGNMENT]);
+
+/// Memory of a buffer of ours.
+pub(crate) enum OwnMemory {
+    Lines(Vec<Line>),
+    Pages(MmapMut),
+}
+
+impl OwnMemory {
+    /// At least `bytes` zeros, and at least one.
+    pub(crate) fn zeroed(bytes: usize) -> Result<Self> {
+        if bytes < OWN_PAGES {
+            let lines = bytes.div_ceil(ALIGNMENT).max(1);
+            return Ok(Self::Lines(vec![Line::zeroed(); lines]));
+        }
+        let pages = MmapMut::map_anon(bytes).map_err(|error| Error::Runtime {
+            action: format!("get {bytes} bytes of memory"),
+            message: error.to_string(),
+        })?;
+        // Large pages make reading gigabytes of weights cheaper. Not every system has them.
+        #[cfg(target_os = "linux")]
+        if let Err(error) = pages.advise(memmap2::Advice::HugePage) {
+            tracing::debug!(%error, "no large pages");
+        }
+        Ok(Self::Pages(pages))
+    }
+
+    /// The first `bytes` bytes.
+    pub(crate) fn as_mut_slice(&mut self, bytes: usize) -> &mut [u8] {
+        let all: &mut [u8] = match self {
+            Self::Lines(lines) => bytemuck::cast_slice_mut(lines),
+            Self::Pages(pages) => pages,
+        };
+        all.get_mut(..bytes).unwrap_or_default()
+    }
+
+    /// A buffer of the first `bytes` bytes.
+    pub(crate) fn into_buffer(mut self, device: &Device, bytes: usize) -> Result<RawBuffer> {
+        let data = self.as_mut_slice(bytes).as_mut_ptr();
+        // SAFETY: moving the vector or the map does not move what they point to, which nobody
+        // else reaches.
+        unsafe { RawBuffer::adopt(device, data, bytes, Access::Any, Box::new(self)) }
+    }
+}
+
+/// A reference to an IREE buffer.
+pub(crate) struct RawBuffer(*mut sys::iree_hal_buffer_t);
+
+impl Drop for RawBuffer {
+    fn drop(&mut self) {
+        // SAFETY: the reference is ours.
+        unsafe { sys::iree_hal_buffer_release(self.0) };
+    }
+}
+
+impl RawBuffer {
+    /// A buffer of the `bytes` bytes at `data`; `owner` is dropped with the last reference to it.
+    ///
+    /// # Safety
+    /// The bytes are valid, and with [`Access::Any`] ours to write, until `owner` is dropped.
+    unsafe fn adopt(
+        device: &Device,
+        data: *mut u8,
+        bytes: usize,
+        access: Access,
+        owner: Box<dyn Any + Send + Sync>,
+    ) -> Result<Self> {
+        // Boxed once more: IREE keeps one thin pointer.
+        let owner = Box::into_raw(Box::new(owner));
+        let mut external = sys::iree_hal_external_buffer_t {
+            type_:
+                sys::iree_hal_external_buffer_type_e_IREE_HAL_EXTERNAL_BUFFER_TYPE_HOST_ALLOCATION,
+            flags: 0,
+            size: bytes as sys::iree_device_size_t,
+            handle: sys::iree_hal_external_buffer_t__bindgen_ty_1 {
+                host_allocation: sys::iree_hal_external_buffer_t__bindgen_ty_1__bindgen_ty_1 {
+                    ptr: data.cast(),
+                },
+            },
+        };
+        let callback = sys::iree_hal_buffer_release_callback_t {
+            fn_: Some(release_owner),
+            user_data: owner.cast(),
+        };
+        let mut buffer = ptr::null_mut();
+        // SAFETY: the memory is valid by this function's contract until the callback drops its
+        // owner, which IREE calls once, when the last reference to the buffer goes.
+        let imported = check(
+            unsafe {
+                sys::iree_hal_allocator_import_buffer(
+                    device.allocator(),
+                    parameters(access),
+                    &mut external,
+                    callback,
+                    &mut buffer,
+                )
+            },
+            || format!("use {bytes} bytes of memory"),
+        );
+        if let Err(error) = imported {
+            // SAFETY: the import failed, so that IREE does not have the owner.
+            drop(unsafe { Box::from_raw(owner) });
+            return Err(error);
+        }
+        Ok(Self(buffer))
+    }
+
+    /// A view of this buffer, which is as large as the shape, as a tensor; it holds the buffer.
+    pub(crate) fn view(
+        &self,
+        element: ElementType,
+        shape: &[usize],
+    ) -> Result<*mut sys::iree_hal_buffer_view_t> {
+        let dimensions: Vec<_> =
+            shape.iter().map(|dimension| *dimension as sys::iree_hal_dim_t).collect();
+        let mut view = ptr::null_mut();
+        // SAFETY: the buffer is alive, and the shape is copied.
+        check(
+            unsafe {
+                sys::iree_hal_buffer_view_create(
+                    self.0,
+                    dimensions.len(),
+                    dimensions.as_ptr(),
+                    element::to_iree(element),
+                    sys::iree_hal_encoding_types_t_IREE_HAL_ENCODING_TYPE_DENSE_ROW_MAJOR
+                        as sys::iree_hal_encoding_type_t,
+                    host_allocator(),
+                    &mut view,
+                )
+            },
+            || format!("describe a buffer {element}{shape:?}"),
+        )?;
+        Ok(view)
+    }
+}
+
+/// What IREE may do with memory.
+#[derive(Clone, Copy)]
+enum Access {
+    Read,
+    Any,
+}
+
+fn parameters(access: Access) -> sys::iree_hal_buffer_params_t {
+    let access = match access {
+        Access::Read => sys::iree_hal_memory_access_bits_t_IREE_HAL_MEMORY_ACCESS_READ,
+        Access::Any => sys::iree_hal_memory_access_bits_t_IREE_HAL_MEMORY_ACCESS_ALL,
+    };
+    // Bindgen's type of an enumeration differs between C compilers, hence the casts.
+    sys::iree_hal_buffer_params_t {
+        usage: (sys::iree_hal_buffer_usage_bits_t_IREE_HAL_BUFFER_USAGE_DEFAULT
+            | sys::iree_hal_buffer_usage_bits_t_IREE_HAL_BUFFER_USAGE_MAPPING)
+            as sys::iree_hal_buffer_usage_t,
+        access: access as sys::iree_hal_memory_access_t,
+        type_: (sys::iree_hal_memory_type_bits_t_IREE_HAL_MEMORY_TYPE_HOST_LOCAL
+            | sys::iree_hal_memory_type_bits_t_IREE_HAL_MEMORY_TYPE_DEVICE_VISIBLE)
+            as sys::iree_hal_memory_type_t,
+        queue_affinity: 0,
+        min_alignment: 0,
+    }
+}
+
+/// Called by IREE, on any thread, when the last reference to adopted memory goes.
+unsafe extern "C" fn release_owner(
+    owner: *mut std::ffi::c_void,
+    _buffer: *mut sys::iree_hal_buffer_t,
+) {
+    // SAFETY: `adopt` made this pointer of a box of this type, and IREE calls this once.
+    drop(unsafe { Box::from_raw(owner.cast::<Box<dyn Any + Send + Sync>>()) });
+}

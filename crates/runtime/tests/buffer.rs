@@ -1,0 +1,147 @@
+//! Buffers by themselves.
+#![allow(missing_docs)]
+
+mod support;
+
+use std::fs::File;
+use std::io::Write;
+use std::sync::Arc;
+
+use half::bf16;
+use memmap2::Mmap;
+use proptest::prelude::*;
+use stablemate_graph::ElementType;
+use stablemate_runtime::{ALIGNMENT, Buffer, Error, HostMemory};
+
+#[test]
+fn filled_in_place() {
+    let device = support::device();
+    // Both kinds of memory: small ones on the heap and large ones in pages of their own.
+    for length in [1, 100, 3 << 20] {
+        let mut address = 0;
+        let buffer = device
+            .buffer::<Error>(ElementType::I8, &[length], |bytes| {
+                address = bytes.as_ptr() as usize;
+                assert_eq!(bytes.len(), length);
+                assert!(bytes.iter().all(|byte| *byte == 0));
+                bytes.fill(7);
+                Ok(())
+            })
+            .unwrap();
+        assert!(address.is_multiple_of(ALIGNMENT));
+        assert!(buffer.read::<u8>().unwrap().into_iter().eq(std::iter::repeat_n(7, length)));
+        assert_eq!((buffer.bytes(), buffer.shape()), (length, &[length][..]));
+    }
+}
+
+#[test]
+fn errors_of_filling_are_passed_on() {
+    #[derive(Debug, PartialEq)]
+    enum Failure {
+        Mine,
+        Theirs(String),
+    }
+    impl From<Error> for Failure {
+        fn from(error: Error) -> Self {
+            Self::Theirs(error.to_string())
+        }
+    }
+    let device = support::device();
+    let fill = |shape: &[usize]| {
+        device.buffer(ElementType::F32, shape, |_| Err(Failure::Mine)).unwrap_err()
+    };
+    assert_eq!(fill(&[2]), Failure::Mine);
+    let theirs = "a buffer f32[4611686018427387904, 2] does not fit in memory".to_owned();
+    assert_eq!(fill(&[1 << 62, 2]), Failure::Theirs(theirs));
+    // Not more than an address can say, and yet more than there is.
+    assert!(matches!(fill(&[1 << 60]), Failure::Theirs(_)));
+}
+
+#[test]
+fn parts_are_read_and_written() {
+    let device = support::device();
+    let buffer = Buffer::from_slice(&device, &[2, 3], &[1i32, 2, 3, 4, 5, 6]).unwrap();
+    let same = buffer.clone();
+    let copy = buffer.copy().unwrap();
+    buffer.write(2, &[30, 40]).unwrap();
+    let mut part = [0; 3];
+    same.read_into(1, &mut part).unwrap();
+    assert_eq!(part, [2, 30, 40]);
+    assert_eq!(copy.read::<i32>().unwrap(), [1, 2, 3, 4, 5, 6]);
+    buffer.write::<i32>(6, &[]).unwrap();
+
+    let error = buffer.write(5, &[1, 2]).unwrap_err().to_string();
+    assert_eq!(error, "a buffer i32[2, 3] takes 24 bytes; 28 were given");
+    assert!(same.read_into(usize::MAX, &mut part).is_err());
+    assert!(same.read_into(7, &mut []).is_err() || part.is_empty());
+    let error = buffer.read::<f32>().unwrap_err().to_string();
+    assert_eq!(error, "a buffer of i32 cannot be read or written as f32");
+}
+
+#[test]
+fn sizes_are_checked() {
+    let device = support::device();
+    let error = Buffer::from_slice(&device, &[2, 2], &[0f32; 3]).unwrap_err();
+    assert_eq!(error.to_string(), "a buffer f32[2, 2] takes 16 bytes; 12 were given");
+    let empty = Buffer::from_slice::<bf16>(&device, &[3, 0], &[]).unwrap();
+    assert!(empty.read::<bf16>().unwrap().is_empty());
+    assert!(empty.copy().unwrap().read::<bf16>().unwrap().is_empty());
+}
+
+#[test]
+fn aligned_memory_is_used_where_it_lies() {
+    let device = support::device();
+    let mut file = File::options().read(true).write(true).create_new(true);
+    let folder = tempfile::tempdir().unwrap();
+    let mut file: File = file.open(folder.path().join("weights")).unwrap();
+    let contents: Vec<u8> = (0..=255).collect();
+    file.write_all(&contents).unwrap();
+    // SAFETY: nobody changes the file.
+    let map = Arc::new(unsafe { Mmap::map(&file) }.unwrap());
+
+    let aligned = Buffer::import(&device, ElementType::I8, &[128], map.clone(), 64..192).unwrap();
+    assert_eq!(Arc::strong_count(&map), 2);
+    let moved = Buffer::import(&device, ElementType::I8, &[128], map.clone(), 63..191).unwrap();
+    assert_eq!(Arc::strong_count(&map), 2, "copied");
+    assert_eq!(aligned.read::<u8>().unwrap(), contents[64..192]);
+    assert_eq!(moved.read::<u8>().unwrap(), contents[63..191]);
+
+    let error = aligned.write(0, &[1u8]).unwrap_err().to_string();
+    assert!(error.contains("cannot write Buffer(i8[128])"), "{error}");
+    moved.write(0, &[1u8]).unwrap();
+
+    drop(aligned);
+    assert_eq!(Arc::strong_count(&map), 1, "released");
+    for range in [0..127, 200..328, 500..600, 192..64] {
+        assert!(Buffer::import(&device, ElementType::I8, &[128], map.clone(), range).is_err());
+    }
+}
+
+#[test]
+fn memory_is_kept_after_its_device_is_dropped() {
+    let (memory, range) = support::aligned(&[5; 64]);
+    let HostMemory::Bytes(bytes) = &memory else {
+        unreachable!();
+    };
+    let bytes = bytes.clone();
+    let buffer = Buffer::import(&support::device(), ElementType::I8, &[64], memory, range).unwrap();
+    assert_eq!(Arc::strong_count(&bytes), 2);
+    assert_eq!(buffer.read::<u8>().unwrap(), [5; 64]);
+    drop(buffer);
+    assert_eq!(Arc::strong_count(&bytes), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn any_import_reads_back(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 0usize..300) {
+        let start = cut.min(bytes.len());
+        let expected = bytes[start..].to_vec();
+        let length = bytes.len();
+        let memory: Arc<[u8]> = bytes.into();
+        let shape = [expected.len()];
+        let device = support::device();
+        let buffer = Buffer::import(&device, ElementType::I8, &shape, memory, start..length).unwrap();
+        prop_assert_eq!(buffer.read::<u8>().unwrap(), expected);
+    }
+}

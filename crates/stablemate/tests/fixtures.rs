@@ -1,0 +1,122 @@
+//! Every fixture through the whole path: files, graph, compiler, device, tokens.
+
+mod support;
+
+use stablemate::{GenerateOptions, LoadOptions, Model};
+use stablemate_fixtures::{Case, Error};
+use std::path::Path;
+use support::{close, for_each, options};
+
+fn tokens(model: &mut Model, prompt: &[u32], n: usize) -> Result<Vec<u32>, String> {
+    let options =
+        GenerateOptions { max_tokens: Some(n), ignore_end: true, ..GenerateOptions::default() };
+    let completion = model.generate(prompt, &options).map_err(|error| error.to_string())?;
+    let pieces: Result<Vec<_>, _> = completion.collect();
+    let pieces = pieces.map_err(|error| error.to_string())?;
+    Ok(pieces.into_iter().filter_map(|piece| piece.token).collect())
+}
+
+/// 32 greedy tokens and the logits at both ends of them.
+fn check(case: &Case, path: &Path, load: &LoadOptions) -> Result<(), String> {
+    let mut model = Model::load(path, load).map_err(|error| error.to_string())?;
+    let expected = &case.expected;
+    let found = tokens(&mut model, &expected.prompt_ids, expected.token_ids.len())?;
+    if found != expected.token_ids {
+        return Err(format!("tokens\n  {found:?} instead of\n  {:?}", expected.token_ids));
+    }
+    let logits = |model: &mut Model, ids: &[u32]| model.logits(ids).map_err(|e| e.to_string());
+    close(&logits(&mut model, &expected.prompt_ids)?, &expected.prompt_logits, expected.tolerance)?;
+    if !model.decoder().needs_lengths() {
+        // Where the rotation depends on the prompt's length, a longer prompt is another computation.
+        let (_, before) = expected.token_ids.split_last().ok_or("no tokens")?;
+        let ids = [&expected.prompt_ids[..], before].concat();
+        close(&logits(&mut model, &ids)?, &expected.final_logits, expected.tolerance)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn every_fixture_is_token_exact_from_a_directory_and_from_gguf() {
+    for_each(
+        &Case::all(),
+        |case| case.name().to_string(),
+        |case| {
+            let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+            let directory = folder.path().join("model");
+            case.write_checkpoint(&directory).map_err(|error| error.to_string())?;
+            check(case, &directory, &options())?;
+            let file = folder.path().join("model.gguf");
+            match case.write_gguf(&file) {
+                Ok(()) => {
+                    check(case, &file, &options()).map_err(|message| format!("GGUF: {message}"))
+                }
+                Err(Error::NotRepresentable { .. }) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
+        },
+    );
+}
+
+#[test]
+fn shards_make_no_difference() {
+    let case = Case::open("llama_plain");
+    let folder = tempfile::tempdir().unwrap();
+    case.write_sharded(folder.path(), 3).unwrap();
+    check(&case, folder.path(), &options()).unwrap();
+}
+
+#[test]
+fn the_number_of_threads_makes_no_difference() {
+    let case = Case::open("llama_plain");
+    let folder = tempfile::tempdir().unwrap();
+    case.write_checkpoint(folder.path()).unwrap();
+    let logits = |threads| {
+        let mut options = options();
+        options.threads = Some(threads);
+        let mut model = Model::load(folder.path(), &options).unwrap();
+        model.logits(case.expected.prompt_ids.as_slice()).unwrap()
+    };
+    assert_eq!(logits(1), logits(3));
+}
+
+/// The cache grows while a sequence does, and keeps what it holds.
+#[test]
+fn growing_past_a_context_bucket_changes_nothing() {
+    let case = Case::open("llama_plain");
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = case.config().unwrap();
+    config["max_position_embeddings"] = 2048.into();
+    case.write_checkpoint(folder.path()).unwrap();
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let prompt: Vec<u32> = (0..500).map(|n| 3 + (n * 37) % 190).collect();
+    // The cache begins with 512 tokens and must grow after the twelfth.
+    let mut model = Model::load(folder.path(), &options()).unwrap();
+    let grown = tokens(&mut model, &prompt, 24).unwrap();
+    let longer = [&prompt[..], &grown].concat();
+    let after = model.logits(longer.as_slice()).unwrap();
+    // All at once in a cache that is large from the beginning.
+    let mut model = Model::load(folder.path(), &options()).unwrap();
+    let at_once = model.logits(longer.as_slice()).unwrap();
+    close(&after, &at_once, 1e-4).unwrap();
+    // Token by token: the largest logit at each place is the token that was made there.
+    for n in [0, 11, 12, 13, 23] {
+        let logits = model.logits(&longer[..500 + n]).unwrap();
+        let largest = (0..logits.len()).rev().max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
+        assert_eq!(largest, Some(grown[n] as usize), "token {n}");
+    }
+}
+
+#[test]
+fn a_continued_conversation_equals_a_fresh_one() {
+    let case = Case::open("gemma2");
+    let folder = tempfile::tempdir().unwrap();
+    case.write_checkpoint(folder.path()).unwrap();
+    let expected = &case.expected;
+    let mut model = Model::load(folder.path(), &options()).unwrap();
+    let first = tokens(&mut model, &expected.prompt_ids, 8).unwrap();
+    let longer = [&expected.prompt_ids[..], &first].concat();
+    // The cache holds all but the last token now; the rest must follow as if it did not.
+    assert_eq!(tokens(&mut model, &longer, 24).unwrap(), expected.token_ids[8..]);
+    // And another prompt after that.
+    assert_eq!(tokens(&mut model, &expected.prompt_ids, 32).unwrap(), expected.token_ids);
+}
