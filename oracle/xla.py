@@ -18,7 +18,8 @@ import sys
 import jax
 import ml_dtypes
 import numpy
-from jax._src import xla_bridge
+import jax.extend.backend
+import jaxlib
 from jaxlib import xla_client
 
 import weights
@@ -42,7 +43,7 @@ class Step:
             (name, tuple(int(size) for size in shape.split("x") if size), DTYPES[element])
             for name, shape, element in re.findall(r"%([\w.]+): tensor<((?:\d+x)*)(\w+)>", header)
         ]
-        backend = xla_bridge.get_backend("cpu")
+        backend = jax.extend.backend.get_backend("cpu")
         devices = xla_client.DeviceList((backend.local_devices()[0],))
         self.program = backend.compile_and_load(text, devices, xla_client.CompileOptions())
 
@@ -110,7 +111,7 @@ def main():
         same = sum(a == b for a, b in zip(made, expected))
         exact += made == expected
         print(f"{case:28} {same}/{len(expected)} tokens, prompt logits within {difference:.1e}", flush=True)
-    print(f"{exact} of {len(cases)} cases token-exact under XLA:CPU (jaxlib {jax.lib.__version__})")
+    print(f"{exact} of {len(cases)} cases token-exact under XLA:CPU (jaxlib {jaxlib.__version__})")
     return 0 if exact == len(cases) else 1
 
 

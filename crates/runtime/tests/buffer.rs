@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -73,7 +72,7 @@ fn parts_are_read_and_written() {
     let error = buffer.write(5, &[1, 2]).unwrap_err().to_string();
     assert_eq!(error, "a buffer i32[2, 3] takes 24 bytes; 28 were given");
     assert!(same.read_into(usize::MAX, &mut part).is_err());
-    assert!(same.read_into(7, &mut []).is_err() || part.is_empty());
+    assert!(same.read_into::<i32>(7, &mut []).is_err());
     let error = buffer.read::<f32>().unwrap_err().to_string();
     assert_eq!(error, "a buffer of i32 cannot be read or written as f32");
 }
@@ -91,9 +90,7 @@ fn sizes_are_checked() {
 #[test]
 fn aligned_memory_is_used_where_it_lies() {
     let device = support::device();
-    let mut file = File::options().read(true).write(true).create_new(true);
-    let folder = tempfile::tempdir().unwrap();
-    let mut file: File = file.open(folder.path().join("weights")).unwrap();
+    let mut file = tempfile::tempfile().unwrap();
     let contents: Vec<u8> = (0..=255).collect();
     file.write_all(&contents).unwrap();
     // SAFETY: nobody changes the file.

@@ -96,10 +96,12 @@ impl Model {
             // Without a tokenizer there is no text in which a stop string could be found.
             self.require_tokenizer()?;
         }
-        let detokenizer = match &self.tokenizer {
-            Ok(Some(tokenizer)) => Some(tokenizer.stream(true)),
-            _ => None,
-        };
+        let detokenizer = self.tokenizer().map(|tokenizer| {
+            let mut stream = tokenizer.stream(true);
+            // What follows continues the prompt: a leading space is not stripped as at a text's beginning.
+            stream.skip(&ids);
+            stream
+        });
         let end_ids = if options.ignore_end { Vec::new() } else { self.end_ids.clone() };
         let limits = Limits { max_tokens: options.max_tokens, end_ids };
         let generation = self.generator.generate(&ids, &options.sampling, limits)?;

@@ -81,10 +81,11 @@ impl Tokenizer {
 
     /// The ids of `text`. Special tokens written in it become their ids (chat templates rely on this). With
     /// `add_special`, the tokens that the model expects around a text are added, usually the first one only; a prompt
-    /// from a chat template has them already.
+    /// from a chat template has them already. As in the library, bytes without a token are left out where a vocabulary
+    /// has no unknown token (SmolLM2 has no token for some control characters).
     ///
     /// # Errors
-    /// [`Error::Encode`] if the library fails, for instance because a character has no token at all.
+    /// [`Error::Encode`] if the library fails, for instance on ten million spaces in a row.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
         let shared = &*self.shared;
         let encoding = guarded(text, || shared.library.encode_fast(text, false))?;

@@ -129,6 +129,15 @@ proptest! {
 }
 
 #[test]
+fn everything_can_be_shared_between_threads() {
+    fn shared<T: Clone + Send + Sync + 'static>() {}
+    shared::<Tokenizer>();
+    shared::<stablemate_text::Detokenizer>();
+    shared::<stablemate_text::ChatTemplate>();
+    shared::<stablemate_text::StopStrings>();
+}
+
+#[test]
 fn a_continued_text_keeps_its_space() {
     let [(_, tokenizer), _] = both("llama");
     let ids = tokenizer.encode("river water", false).unwrap();

@@ -95,7 +95,6 @@ impl Folder {
     }
 
     #[cfg(unix)]
-    #[expect(clippy::unused_self, reason = "other systems need the content")]
     fn symlink(&self, target: &Path, link: &Path, _etag: &str) -> io::Result<()> {
         std::os::unix::fs::symlink(target, link)
     }

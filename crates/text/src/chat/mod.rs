@@ -2,8 +2,11 @@
 //!
 //! Templates are Jinja2 programs written for Python. The engine is `minijinja`; what it lacks of Python (methods,
 //! `json.dumps`, how values print) and of transformers (`raise_exception`, `strftime_now`, `{% generation %}`) is
-//! added here. Templates come with a model and are trusted no further than to be text: how long they may run and how
-//! much they may write is limited.
+//! added here.
+//!
+//! How long a template may run, how deep it may recurse and how much it may write is limited. That stops mistakes, not
+//! malice: the engine does not count the memory of values inside a template, so a template (not a conversation) that
+//! doubles a string forty times or nests a list a hundred thousand times still brings the process down.
 
 mod environment;
 mod filters;
