@@ -55,7 +55,8 @@ impl Environment {
             eprintln!("warning: there will be no text: {error}");
         }
         if let [first, rest @ ..] = model.unused_tensors() {
-            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            let more =
+                if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
             eprintln!("warning: the model does not use tensor {first:?}{more}");
         }
         Ok(model)

@@ -29,6 +29,8 @@ pub fn text_or_input(text: &str) -> anyhow::Result<String> {
         return Ok(text.to_string());
     }
     let mut input = String::new();
-    std::io::stdin().read_to_string(&mut input).context("cannot read the text from standard input")?;
+    std::io::stdin()
+        .read_to_string(&mut input)
+        .context("cannot read the text from standard input")?;
     Ok(input)
 }

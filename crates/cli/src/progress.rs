@@ -38,7 +38,9 @@ impl Bars {
 
     fn show(&self, progress: Progress) {
         match progress {
-            Progress::Download { file, done, total } => self.bytes(&format!("download {file}"), done, total),
+            Progress::Download { file, done, total } => {
+                self.bytes(&format!("download {file}"), done, total)
+            }
             Progress::Install { done, total } => self.bytes("unpack", done, total),
             Progress::Load { done, total } => self.bytes("load weights", done, total),
             Progress::CompileBegin { what } => {

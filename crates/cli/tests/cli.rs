@@ -97,8 +97,11 @@ fn end_of_sequence_tokens_end_it_unless_ignored() {
     // The fifth token is declared to end the sequence, in the file that most checkpoints have for it.
     let end = case.expected.token_ids[4];
     let first = case.expected.token_ids.iter().position(|id| *id == end).unwrap() + 1;
-    std::fs::write(folder.path().join("generation_config.json"), format!("{{\"eos_token_id\": [{end}]}}"))
-        .unwrap();
+    std::fs::write(
+        folder.path().join("generation_config.json"),
+        format!("{{\"eos_token_id\": [{end}]}}"),
+    )
+    .unwrap();
     let run = ["run", &path, "--prompt-ids", &ids, "--max-tokens", "32", "--json"];
     let report = json(&mut stablemate(&run));
     assert_eq!(report["finish_reason"], "stop");
@@ -113,7 +116,8 @@ fn seeds_repeat_and_sampling_differs_from_greedy() {
     let ids = joined(&case.expected.prompt_ids);
     let sample = |seed: &str| {
         let run = ["run", &path, "--prompt-ids", &ids, "-n", "20", "--ignore-eos", "--json"];
-        let sampling = ["--temperature", "1.5", "--top-k", "50", "--top-p", "0.95", "--min-p", "0.01"];
+        let sampling =
+            ["--temperature", "1.5", "--top-k", "50", "--top-p", "0.95", "--min-p", "0.01"];
         json(stablemate(&run).args(sampling).args(["--seed", seed]))["token_ids"].clone()
     };
     assert_eq!(sample("1"), sample("1"));
@@ -155,7 +159,8 @@ fn compiled_models_run_without_a_compiler() {
     let without = json(stablemate(&run).env("STABLEMATE_DATA", nothing.path()));
     assert_eq!(without["token_ids"], first);
     let (data, cache) = (nothing.path().join("data"), nothing.path().join("cache"));
-    let message = fail(stablemate(&run).env("STABLEMATE_DATA", &data).env("STABLEMATE_CACHE", &cache));
+    let message =
+        fail(stablemate(&run).env("STABLEMATE_DATA", &data).env("STABLEMATE_CACHE", &cache));
     assert!(message.contains("stablemate setup"), "{message}");
     let doctor = output(stablemate(&["doctor"]).env("STABLEMATE_DATA", &data));
     assert!(!doctor.status.success());
@@ -170,7 +175,8 @@ fn a_damaged_cache_entry_is_compiled_again() {
     let ids = joined(&case.expected.prompt_ids);
     let cache = tempfile::tempdir().unwrap();
     let run = ["run", &path, "--prompt-ids", &ids, "--max-tokens", "4", "--ignore-eos", "--json"];
-    let tokens = || json(stablemate(&run).env("STABLEMATE_CACHE", cache.path()))["token_ids"].clone();
+    let tokens =
+        || json(stablemate(&run).env("STABLEMATE_CACHE", cache.path()))["token_ids"].clone();
     let first = tokens();
     let mut damaged = 0;
     for entry in std::fs::read_dir(cache.path()).unwrap() {
@@ -192,7 +198,9 @@ fn the_text_can_be_named_and_sized() {
     let case = Case::open("llama_plain");
     let path = case.directory.display().to_string();
     let text = succeed(&mut stablemate(&["emit", &path]));
-    for present in ["func.func public @prefill(", "func.func public @decode(", "%tokens: tensor<128xi32>"] {
+    for present in
+        ["func.func public @prefill(", "func.func public @decode(", "%tokens: tensor<128xi32>"]
+    {
         assert!(text.contains(present), "{present}");
     }
     let small = ["emit", &path, "--entry", "decode_argmax", "--sequences", "3", "--context", "32"];
@@ -283,7 +291,8 @@ fn the_hub_is_asked_as_its_variables_say() {
     let run = ["run", "organisation/name", "--prompt-ids", "1"];
     let message = fail(stablemate(&run).env("HF_HOME", &home).env("HF_HUB_OFFLINE", "1"));
     assert!(message.contains("HF_HUB_OFFLINE"), "{message}");
-    let message = fail(stablemate(&run).env("HF_HOME", &home).env("HF_ENDPOINT", "http://127.0.0.1:9"));
+    let message =
+        fail(stablemate(&run).env("HF_HOME", &home).env("HF_ENDPOINT", "http://127.0.0.1:9"));
     assert!(message.contains("http://127.0.0.1:9"), "{message}");
 }
 

@@ -9,7 +9,9 @@ pub enum EngineError<E: std::error::Error> {
     #[error("the prompt is empty: at least one token is needed")]
     EmptyPrompt,
     /// A token id beyond the vocabulary.
-    #[error("token id {id} at position {position} of the prompt is not in the vocabulary of {vocabulary}")]
+    #[error(
+        "token id {id} at position {position} of the prompt is not in the vocabulary of {vocabulary}"
+    )]
     UnknownToken {
         /// The id.
         id: u32,
@@ -37,7 +39,9 @@ pub enum EngineError<E: std::error::Error> {
         expected: &'static str,
     },
     /// The model computed something that is not a number.
-    #[error("the logits after {tokens} tokens are not finite (token id {id}): the weights or the compiled model are damaged")]
+    #[error(
+        "the logits after {tokens} tokens are not finite (token id {id}): the weights or the compiled model are damaged"
+    )]
     NotFinite {
         /// Tokens of the sequence so far.
         tokens: usize,

@@ -108,7 +108,11 @@ impl<R: Runner> Generator<R> {
     }
 
     /// Runs all of `tokens` that the cache does not hold yet; returns the last one's logits.
-    fn advance(&mut self, tokens: &[u32], prompt: usize) -> Result<Vec<f32>, EngineError<R::Error>> {
+    fn advance(
+        &mut self,
+        tokens: &[u32],
+        prompt: usize,
+    ) -> Result<Vec<f32>, EngineError<R::Error>> {
         self.make_room(tokens.len())?;
         let mut logits = Vec::new();
         while self.cached.len() < tokens.len() {
@@ -203,8 +207,8 @@ impl<R: Runner> Generation<'_, R> {
     fn advance(&mut self) -> Result<u32, EngineError<R::Error>> {
         let logits = self.generator.advance(&self.tokens, self.prompt)?;
         let chosen = self.sampler.choose(&logits);
-        let token = chosen
-            .map_err(|id| EngineError::NotFinite { tokens: self.tokens.len(), id })?;
+        let token =
+            chosen.map_err(|id| EngineError::NotFinite { tokens: self.tokens.len(), id })?;
         self.tokens.push(token);
         let made = self.tokens.len() - self.prompt;
         if self.limits.end_ids.contains(&token) {

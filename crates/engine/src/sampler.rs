@@ -126,7 +126,11 @@ fn largest(logits: &[f32]) -> Result<usize, usize> {
             best = n;
         }
     }
-    if logits.get(best).is_none_or(|logit| *logit == f32::NEG_INFINITY) { Err(best) } else { Ok(best) }
+    if logits.get(best).is_none_or(|logit| *logit == f32::NEG_INFINITY) {
+        Err(best)
+    } else {
+        Ok(best)
+    }
 }
 
 /// Larger weights first, then smaller ids.

@@ -387,7 +387,12 @@ impl State {
 impl ModuleBuilder {
     /// A symbol that depends on the kernel and its operands only, so that an unrelated change
     /// elsewhere in the model does not rename it.
-    fn decomposition_name(&self, kernel: &Kernel, types: &[TensorType], attributes: &[String]) -> String {
+    fn decomposition_name(
+        &self,
+        kernel: &Kernel,
+        types: &[TensorType],
+        attributes: &[String],
+    ) -> String {
         let shapes: Vec<String> = types
             .iter()
             .filter(|ty| ty.rank() > 0)

@@ -1,6 +1,8 @@
 //! StableHLO text of a module.
 
-use crate::ir::{Binary, Direction, Function, Literal, Module, Op, Operation, Reduction, Unary, ValueId};
+use crate::ir::{
+    Binary, Direction, Function, Literal, Module, Op, Operation, Reduction, Unary, ValueId,
+};
 use crate::{ElementType, TensorType};
 use std::fmt::{self, Write};
 
@@ -72,7 +74,11 @@ fn signature(function: &Function, operation: &Operation) -> String {
     format!("({}) -> {results}", list(&operation.operands))
 }
 
-fn print_operation(out: &mut impl Write, function: &Function, operation: &Operation) -> fmt::Result {
+fn print_operation(
+    out: &mut impl Write,
+    function: &Function,
+    operation: &Operation,
+) -> fmt::Result {
     let operands = names(function, &operation.operands);
     let result = ty(function, operation.results[0]);
     let signature = signature(function, operation);
@@ -82,7 +88,9 @@ fn print_operation(out: &mut impl Write, function: &Function, operation: &Operat
             write!(out, "stablehlo.constant {} : {}", literal(value, result), result.text())
         }
         Op::Iota(dimension) => write!(out, "stablehlo.iota dim = {dimension} : {}", result.text()),
-        Op::Unary(op) => write!(out, "stablehlo.{} {operands} : {}", unary_name(*op), result.text()),
+        Op::Unary(op) => {
+            write!(out, "stablehlo.{} {operands} : {}", unary_name(*op), result.text())
+        }
         Op::Binary(op) => {
             write!(out, "stablehlo.{} {operands} : {}", binary_name(*op), result.text())
         }
@@ -103,7 +111,10 @@ fn print_operation(out: &mut impl Write, function: &Function, operation: &Operat
         Op::BitcastConvert => write!(out, "stablehlo.bitcast_convert {operands} : {signature}"),
         Op::Reshape => write!(out, "stablehlo.reshape {operands} : {signature}"),
         Op::Broadcast(dimensions) => {
-            write!(out, "stablehlo.broadcast_in_dim {operands}, dims = {dimensions:?} : {signature}")
+            write!(
+                out,
+                "stablehlo.broadcast_in_dim {operands}, dims = {dimensions:?} : {signature}"
+            )
         }
         Op::Transpose(permutation) => {
             write!(out, "stablehlo.transpose {operands}, dims = {permutation:?} : {signature}")

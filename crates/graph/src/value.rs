@@ -325,9 +325,11 @@ impl<'b> Value<'b> {
             let first = find(ty, *labels.first().unwrap_or(&into))?;
             let range = first..first + labels.len();
             let neighbours = ty.dimensions.get(range.clone()).unwrap_or_default();
-            require(neighbours.iter().map(|d| d.label).eq(labels.iter().copied()), "labels", || {
-                format!("{labels:?} are not neighbours in this order in {ty}")
-            })?;
+            require(
+                neighbours.iter().map(|d| d.label).eq(labels.iter().copied()),
+                "labels",
+                || format!("{labels:?} are not neighbours in this order in {ty}"),
+            )?;
             let size = neighbours.iter().try_fold(1usize, |n, d| n.checked_mul(d.size));
             require(size.is_some(), "C2", || format!("the size of {into} overflows"))?;
             let mut dimensions = ty.dimensions.clone();

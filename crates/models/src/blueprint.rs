@@ -1,6 +1,8 @@
 //! What a family's description is written with: a configuration and the tables it fills.
 
-use crate::dimensions::{FEATURE, HEAD_DIM, KEY, KV_HEAD, MIXED, MODEL, QUERY, VALUE, VALUE_DIM, VOCABULARY};
+use crate::dimensions::{
+    FEATURE, HEAD_DIM, KEY, KV_HEAD, MIXED, MODEL, QUERY, VALUE, VALUE_DIM, VOCABULARY,
+};
 use crate::parts::{Activation, Block, Gated, Gqa, Linear, Norm, NormKind, Rope, Span};
 use crate::{Decoder, Embedding, ModelError, Param, ParamTable, State, StateEntry};
 use stablemate_checkpoint::RawConfig;
@@ -143,7 +145,11 @@ impl<'c> Blueprint<'c> {
     }
 
     /// Declares the tensor `name`.
-    pub fn param(&mut self, name: impl Into<String>, dimensions: impl Into<Vec<Dimension>>) -> Param {
+    pub fn param(
+        &mut self,
+        name: impl Into<String>,
+        dimensions: impl Into<Vec<Dimension>>,
+    ) -> Param {
         self.params.declare(name.into(), dimensions.into())
     }
 
@@ -167,7 +173,14 @@ impl<'c> Blueprint<'c> {
 
     /// Attention of layer `n` under Llama's names (`q_proj`, …): all tokens visible, scores scaled by
     /// `1/√H`, no norms, no cap. A family changes the fields in which it differs.
-    pub fn gqa(&mut self, name: &str, n: usize, sizes: &Sizes, rope: &Rope, bias: AttentionBias) -> Gqa {
+    pub fn gqa(
+        &mut self,
+        name: &str,
+        n: usize,
+        sizes: &Sizes,
+        rope: &Rope,
+        bias: AttentionBias,
+    ) -> Gqa {
         let Sizes { heads, kv_heads, head_dim, hidden, .. } = *sizes;
         let model = MODEL.of(hidden);
         let (query, mixed) = (QUERY.of(heads * head_dim), MIXED.of(heads * head_dim));
@@ -193,7 +206,13 @@ impl<'c> Blueprint<'c> {
     }
 
     /// Gated feed-forward network under Llama's names (`gate_proj`, …).
-    pub fn gated(&mut self, name: &str, sizes: &Sizes, activation: Activation, bias: bool) -> Gated {
+    pub fn gated(
+        &mut self,
+        name: &str,
+        sizes: &Sizes,
+        activation: Activation,
+        bias: bool,
+    ) -> Gated {
         let (model, feature) = (MODEL.of(sizes.hidden), FEATURE.of(sizes.features));
         Gated {
             gate: self.linear(&format!("{name}.gate_proj"), feature, model, bias),

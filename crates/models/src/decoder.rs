@@ -2,8 +2,8 @@
 
 use crate::dimensions::{MODEL, TOKEN};
 use crate::parts::{Block, Norm, Span};
-use crate::{Param, ParamTable, StateEntry, Step, families, kernels};
 use crate::{Blueprint, ModelError};
+use crate::{Param, ParamTable, StateEntry, Step, families, kernels};
 use stablemate_checkpoint::RawConfig;
 use stablemate_graph::Value;
 

@@ -136,7 +136,8 @@ impl Decoder {
     }
 
     fn build(&self, builder: &Builder<'_>, entry: &EntryPoint) -> Result<(), ModelError> {
-        let argument = |which: StepArgument| builder.argument(which.name(), which.ty(&entry.bucket));
+        let argument =
+            |which: StepArgument| builder.argument(which.name(), which.ty(&entry.bucket));
         let inputs: Vec<(StepArgument, Value<'_>)> =
             StepArgument::of(self).into_iter().map(|which| (which, argument(which))).collect();
         let states: Vec<Value<'_>> = self

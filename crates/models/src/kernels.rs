@@ -34,7 +34,8 @@ fn widen(value: Value<'_>) -> Value<'_> {
             let bits = bits();
             let magnitude = bits & builder.integer(0x7FFF);
             // Exponents are biased by 15 in f16 and by 127 in f32; below 2^-14 there is none.
-            let normal = (magnitude.shift_left(13) + f64::from((127 - 15) << 23)).bitcast(ElementType::F32);
+            let normal =
+                (magnitude.shift_left(13) + f64::from((127 - 15) << 23)).bitcast(ElementType::F32);
             let subnormal = magnitude.convert(ElementType::F32) * 2f64.powi(-24);
             let special = magnitude.shift_left(13) | builder.integer(0x7F80_0000);
             let small = magnitude.compare(Direction::Lt, builder.integer(0x0400));

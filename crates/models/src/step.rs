@@ -92,7 +92,8 @@ impl<'b> Step<'b> {
 
     /// `x [T, …, H]` rotated to each token's position. Layers with equal ropes share the angles.
     pub fn rotate(&self, rope: &Rope, x: Value<'b>) -> Value<'b> {
-        let known = self.rotations.borrow().iter().find(|(known, _)| known == rope).map(|(_, r)| *r);
+        let known =
+            self.rotations.borrow().iter().find(|(known, _)| known == rope).map(|(_, r)| *r);
         let (cosine, sine) = known.unwrap_or_else(|| {
             let rotation = rope.rotation(self.addresses.positions, self.lengths);
             self.rotations.borrow_mut().push((rope.clone(), rotation));

@@ -6,12 +6,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use eerie_sys::runtime as sys;
+use memmap2::Mmap;
 use stablemate_graph::ElementType;
 
 use crate::device::Device;
 use crate::element::{self, Element};
 use crate::error::{Error, Result};
-use crate::memory::{ALIGNMENT, HostMemory, OwnMemory, RawBuffer};
+use crate::memory::{self, ALIGNMENT, OwnMemory, RawBuffer};
 use crate::status::check;
 
 /// A tensor: dense, row-major, 64-byte aligned, in the memory of a [`Device`].
@@ -106,30 +107,34 @@ impl Buffer {
         })
     }
 
-    /// A buffer of the bytes `range` of `memory`, for reading only: without a copy when they lie
-    /// 64-byte aligned ([`ALIGNMENT`]), else with one. The memory is kept as long as needed.
+    /// A buffer of the bytes `range` of a mapped file, for reading only: without a copy when they lie
+    /// 64-byte aligned ([`ALIGNMENT`]), else with one. The map is kept as long as needed.
     ///
-    /// A call that donates such a buffer fails.
+    /// Passing it for an argument that is declared as donated is an error. A function that updates
+    /// an argument without declaring so cannot be told from others, and makes the system end
+    /// this process.
     ///
     /// # Errors
-    /// [`Error::ByteCount`] when the shape takes another number of bytes, or the range exceeds the
-    /// memory; [`Error::Runtime`].
+    /// [`Error::MapRange`] when the map does not have these bytes; [`Error::ByteCount`] when the shape
+    /// takes another number of them; [`Error::Runtime`].
     pub fn import(
         device: &Device,
         element: ElementType,
         shape: &[usize],
-        memory: impl Into<HostMemory>,
+        map: &Arc<Mmap>,
         range: Range<usize>,
     ) -> Result<Self> {
-        let memory = memory.into();
-        let bytes = memory.as_slice().get(range).unwrap_or_default();
+        let bytes = map.get(range.clone()).ok_or(Error::MapRange {
+            start: range.start,
+            end: range.end,
+            length: map.len(),
+        })?;
         check_byte_count(element, shape, bytes.len())?;
         if bytes.is_empty() || !bytes.as_ptr().addr().is_multiple_of(ALIGNMENT) {
             return Self::from_bytes(device, element, shape, bytes);
         }
-        let length = bytes.len();
-        let buffer = memory.clone().into_buffer(device, bytes)?;
-        Self::describe(device, buffer, element, shape, length)
+        let buffer = memory::mapped(device, map, bytes)?;
+        Self::describe(device, buffer, element, shape, bytes.len())
     }
 
     /// The tensor in `buffer`.
@@ -192,17 +197,15 @@ impl Buffer {
         }
         // SAFETY: the buffer is alive, the source has as many bytes as is said, and IREE checks the
         // range and the right to write.
-        check(
-            unsafe {
-                sys::iree_hal_buffer_map_write(
-                    self.raw(),
-                    offset as sys::iree_device_size_t,
-                    bytes.as_ptr().cast(),
-                    bytes.len() as sys::iree_device_size_t,
-                )
-            },
-            || format!("write {self:?}"),
-        )
+        let status = unsafe {
+            sys::iree_hal_buffer_map_write(
+                self.raw(),
+                offset as sys::iree_device_size_t,
+                bytes.as_ptr().cast(),
+                bytes.len() as sys::iree_device_size_t,
+            )
+        };
+        check(status, || format!("write {self:?}"))
     }
 
     /// The shape.
@@ -236,24 +239,19 @@ impl Buffer {
         keep: Arc<dyn Any + Send + Sync>,
     ) -> Result<Self, String> {
         // SAFETY: the view is live, and its dimensions are as many as its rank.
-        let (number, dimensions) = unsafe {
+        let (number, shape) = unsafe {
             let rank = sys::iree_hal_buffer_view_shape_rank(view);
             let dimensions = sys::iree_hal_buffer_view_shape_dims(view);
-            let dimensions = if rank == 0 {
+            let shape = if rank == 0 {
                 Vec::new()
             } else {
                 std::slice::from_raw_parts(dimensions, rank).to_vec()
             };
-            (sys::iree_hal_buffer_view_element_type(view), dimensions)
+            (sys::iree_hal_buffer_view_element_type(view), shape)
         };
-        let element = element::from_iree(number);
-        let shape: Option<Vec<usize>> =
-            dimensions.into_iter().map(|dimension| usize::try_from(dimension).ok()).collect();
-        let described = element.zip(shape).and_then(|(element, shape)| {
-            let bytes = byte_count(element, &shape).ok()?;
-            Some((element, shape, bytes))
-        });
-        let Some((element, shape, bytes)) = described else {
+        let described = element::from_iree(number)
+            .and_then(|element| Some((element, byte_count(element, &shape).ok()?)));
+        let Some((element, bytes)) = described else {
             // SAFETY: the reference is ours by this function's contract.
             unsafe { sys::iree_hal_buffer_view_release(view) };
             return Err(format!("a tensor of IREE's element type {number:#010x}"));
@@ -318,17 +316,15 @@ impl Buffer {
         }
         // SAFETY: the buffer is alive, the destination has as many bytes as is said, and IREE
         // checks the range.
-        check(
-            unsafe {
-                sys::iree_hal_buffer_map_read(
-                    self.raw(),
-                    offset as sys::iree_device_size_t,
-                    memory.as_mut_ptr().cast(),
-                    memory.len() as sys::iree_device_size_t,
-                )
-            },
-            || format!("read {self:?}"),
-        )
+        let status = unsafe {
+            sys::iree_hal_buffer_map_read(
+                self.raw(),
+                offset as sys::iree_device_size_t,
+                memory.as_mut_ptr().cast(),
+                memory.len() as sys::iree_device_size_t,
+            )
+        };
+        check(status, || format!("read {self:?}"))
     }
 }
 

@@ -120,6 +120,17 @@ pub enum Error {
         given: usize,
     },
 
+    /// A buffer was to be made of bytes that a mapped file does not have.
+    #[error("the bytes {start}..{end} are not in a map of {length} bytes")]
+    MapRange {
+        /// The first byte.
+        start: usize,
+        /// The byte after the last one.
+        end: usize,
+        /// The length of the map.
+        length: usize,
+    },
+
     /// A buffer was read or written as a type its elements do not have.
     #[error("a buffer of {element} cannot be read or written as {given}")]
     ElementMismatch {

@@ -31,19 +31,16 @@ pub(crate) fn instance() -> Result<*mut sys::iree_vm_instance_t> {
 fn create() -> Result<Instance> {
     let mut instance = ptr::null_mut();
     // SAFETY: plain values and an out-parameter of ours.
-    check(
-        unsafe {
-            sys::iree_vm_instance_create(
-                sys::IREE_VM_TYPE_CAPACITY_DEFAULT as usize,
-                host_allocator(),
-                &mut instance,
-            )
-        },
-        || "create its virtual machine".to_owned(),
-    )?;
+    let status = unsafe {
+        sys::iree_vm_instance_create(
+            sys::IREE_VM_TYPE_CAPACITY_DEFAULT as usize,
+            host_allocator(),
+            &mut instance,
+        )
+    };
+    check(status, || "create its virtual machine".to_owned())?;
     // SAFETY: the instance was created above; the one caller runs once in the process.
-    check(unsafe { sys::iree_hal_module_register_all_types(instance) }, || {
-        "register its types".to_owned()
-    })?;
+    let status = unsafe { sys::iree_hal_module_register_all_types(instance) };
+    check(status, || "register its types".to_owned())?;
     Ok(Instance(instance))
 }

@@ -37,7 +37,7 @@ pub use device::{CpuOptions, Device};
 pub use diagnostics::Diagnostic;
 pub use element::Element;
 pub use error::{Error, Result};
-pub use memory::{ALIGNMENT, HostMemory};
+pub use memory::ALIGNMENT;
 pub use session::Session;
 pub use signature::{Function, Tensor};
 pub use target::Target;

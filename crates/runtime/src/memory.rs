@@ -20,42 +20,12 @@ pub const ALIGNMENT: usize = sys::IREE_HAL_HEAP_BUFFER_ALIGNMENT as usize;
 /// From this size on, a buffer gets pages of its own, large ones where the system has them.
 const OWN_PAGES: usize = 2 << 20;
 
-/// Memory of this process that a buffer can use where it lies.
-#[derive(Clone, Debug)]
-pub enum HostMemory {
-    /// A file mapped for reading.
-    Map(Arc<Mmap>),
-    /// Bytes on the heap.
-    Bytes(Arc<[u8]>),
-}
-
-impl HostMemory {
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Map(map) => map,
-            Self::Bytes(bytes) => bytes,
-        }
-    }
-
-    /// A buffer of `bytes`, aligned ones, which are part of this memory; for reading only.
-    pub(crate) fn into_buffer(self, device: &Device, bytes: &[u8]) -> Result<RawBuffer> {
-        let data = bytes.as_ptr().cast_mut();
-        // SAFETY: the bytes belong to what the `Arc` in `self` points to, which does not move.
-        // With `Access::Read`, IREE does not write them.
-        unsafe { RawBuffer::adopt(device, data, bytes.len(), Access::Read, Box::new(self)) }
-    }
-}
-
-impl From<Arc<Mmap>> for HostMemory {
-    fn from(map: Arc<Mmap>) -> Self {
-        Self::Map(map)
-    }
-}
-
-impl From<Arc<[u8]>> for HostMemory {
-    fn from(bytes: Arc<[u8]>) -> Self {
-        Self::Bytes(bytes)
-    }
+/// A buffer of `bytes`, aligned ones, which are part of `map`; for reading only.
+pub(crate) fn mapped(device: &Device, map: &Arc<Mmap>, bytes: &[u8]) -> Result<RawBuffer> {
+    let data = bytes.as_ptr().cast_mut();
+    // SAFETY: the pages belong to the map, which the buffer then holds. The system lets nobody write
+    // them, whatever code IREE runs.
+    unsafe { RawBuffer::adopt(device, data, bytes.len(), Access::Read, Box::new(map.clone())) }
 }
 
 /// 64 aligned bytes.
@@ -148,18 +118,16 @@ impl RawBuffer {
         let mut buffer = ptr::null_mut();
         // SAFETY: the memory is valid by this function's contract until the callback drops its
         // owner, which IREE calls once, when the last reference to the buffer goes.
-        let imported = check(
-            unsafe {
-                sys::iree_hal_allocator_import_buffer(
-                    device.allocator(),
-                    parameters(access),
-                    &mut external,
-                    callback,
-                    &mut buffer,
-                )
-            },
-            || format!("use {bytes} bytes of memory"),
-        );
+        let status = unsafe {
+            sys::iree_hal_allocator_import_buffer(
+                device.allocator(),
+                parameters(access),
+                &mut external,
+                callback,
+                &mut buffer,
+            )
+        };
+        let imported = check(status, || format!("use {bytes} bytes of memory"));
         if let Err(error) = imported {
             // SAFETY: the import failed, so that IREE does not have the owner.
             drop(unsafe { Box::from_raw(owner) });
@@ -178,21 +146,19 @@ impl RawBuffer {
             shape.iter().map(|dimension| *dimension as sys::iree_hal_dim_t).collect();
         let mut view = ptr::null_mut();
         // SAFETY: the buffer is alive, and the shape is copied.
-        check(
-            unsafe {
-                sys::iree_hal_buffer_view_create(
-                    self.0,
-                    dimensions.len(),
-                    dimensions.as_ptr(),
-                    element::to_iree(element),
-                    sys::iree_hal_encoding_types_t_IREE_HAL_ENCODING_TYPE_DENSE_ROW_MAJOR
-                        as sys::iree_hal_encoding_type_t,
-                    host_allocator(),
-                    &mut view,
-                )
-            },
-            || format!("describe a buffer {element}{shape:?}"),
-        )?;
+        let status = unsafe {
+            sys::iree_hal_buffer_view_create(
+                self.0,
+                dimensions.len(),
+                dimensions.as_ptr(),
+                element::to_iree(element),
+                sys::iree_hal_encoding_types_t_IREE_HAL_ENCODING_TYPE_DENSE_ROW_MAJOR
+                    as sys::iree_hal_encoding_type_t,
+                host_allocator(),
+                &mut view,
+            )
+        };
+        check(status, || format!("describe a buffer {element}{shape:?}"))?;
         Ok(view)
     }
 }

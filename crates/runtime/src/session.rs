@@ -131,20 +131,18 @@ impl Session {
             // A panic of another caller leaves IREE's context as it was.
             let context = self.0.context.lock().unwrap_or_else(PoisonError::into_inner);
             // SAFETY: context, function and lists are alive, and the lock keeps others out.
-            check(
-                unsafe {
-                    sys::iree_vm_invoke(
-                        context.context,
-                        entry,
-                        0,
-                        ptr::null(),
-                        inputs.0,
-                        outputs.0,
-                        host_allocator(),
-                    )
-                },
-                || format!("run {:?} of {}", function.name, self.0.path.display()),
-            )?;
+            let status = unsafe {
+                sys::iree_vm_invoke(
+                    context.context,
+                    entry,
+                    0,
+                    ptr::null(),
+                    inputs.0,
+                    outputs.0,
+                    host_allocator(),
+                )
+            };
+            check(status, || format!("run {:?} of {}", function.name, self.0.path.display()))?;
         }
         (0..function.results.len()).map(|index| self.result(function, &outputs, index)).collect()
     }
@@ -236,30 +234,26 @@ impl Context {
         let archive = sys::iree_const_byte_span_t { data: map.as_ptr(), data_length: map.len() };
         let nobody = sys::iree_allocator_t { self_: ptr::null_mut(), ctl: None };
         // SAFETY: the archive outlives the module, and is not IREE's to free.
-        check(
-            unsafe {
-                sys::iree_vm_bytecode_module_create(instance, 0, archive, nobody, host, &mut module)
-            },
-            || format!("load {}", path.display()),
-        )?;
+        let status = unsafe {
+            sys::iree_vm_bytecode_module_create(instance, 0, archive, nobody, host, &mut module)
+        };
+        check(status, || format!("load {}", path.display()))?;
         let mut context = Self { context: ptr::null_mut(), module };
         let mut hal = ptr::null_mut();
         // SAFETY: instance and group are alive; the module retains the group.
-        check(
-            unsafe {
-                sys::iree_hal_module_create(
-                    instance,
-                    sys::iree_hal_module_device_policy_default(),
-                    device.group(),
-                    sys::iree_hal_module_flag_bits_t_IREE_HAL_MODULE_FLAG_SYNCHRONOUS
-                        as sys::iree_hal_module_flags_t,
-                    sys::iree_hal_module_debug_sink_null(),
-                    host,
-                    &mut hal,
-                )
-            },
-            || "create its module for devices".to_owned(),
-        )?;
+        let status = unsafe {
+            sys::iree_hal_module_create(
+                instance,
+                sys::iree_hal_module_device_policy_default(),
+                device.group(),
+                sys::iree_hal_module_flag_bits_t_IREE_HAL_MODULE_FLAG_SYNCHRONOUS
+                    as sys::iree_hal_module_flags_t,
+                sys::iree_hal_module_debug_sink_null(),
+                host,
+                &mut hal,
+            )
+        };
+        check(status, || "create its module for devices".to_owned())?;
         let mut modules = [hal, module];
         // SAFETY: both modules are alive and retained by the context; our reference to the first
         // one is given up.
@@ -287,17 +281,15 @@ impl Context {
         for ordinal in 0..count {
             let mut entry = sys::iree_vm_function_t::default();
             // SAFETY: the module is alive, and the out-parameter ours.
-            check(
-                unsafe {
-                    sys::iree_vm_module_lookup_function_by_ordinal(
-                        self.module,
-                        sys::iree_vm_function_linkage_e_IREE_VM_FUNCTION_LINKAGE_EXPORT,
-                        ordinal,
-                        &mut entry,
-                    )
-                },
-                || format!("find function {ordinal}"),
-            )?;
+            let status = unsafe {
+                sys::iree_vm_module_lookup_function_by_ordinal(
+                    self.module,
+                    sys::iree_vm_function_linkage_e_IREE_VM_FUNCTION_LINKAGE_EXPORT,
+                    ordinal,
+                    &mut entry,
+                )
+            };
+            check(status, || format!("find function {ordinal}"))?;
             // SAFETY: the function was found in the module, which owns the texts.
             let (name, convention, declaration) = unsafe {
                 (
@@ -344,29 +336,25 @@ impl List {
     fn new(capacity: usize) -> Result<Self> {
         let mut list = ptr::null_mut();
         // SAFETY: an undefined element type makes a list of anything.
-        check(
-            unsafe {
-                sys::iree_vm_list_create(
-                    sys::iree_vm_type_def_t::default(),
-                    capacity,
-                    host_allocator(),
-                    &mut list,
-                )
-            },
-            || "create a list of arguments".to_owned(),
-        )?;
+        let status = unsafe {
+            sys::iree_vm_list_create(
+                sys::iree_vm_type_def_t::default(),
+                capacity,
+                host_allocator(),
+                &mut list,
+            )
+        };
+        check(status, || "create a list of arguments".to_owned())?;
         Ok(Self(list))
     }
 
     fn push(&self, buffer: &Buffer) -> Result<()> {
         // SAFETY: the view is alive; the list takes the reference made here.
-        check(
-            unsafe {
-                let mut reference = sys::iree_hal_buffer_view_retain_ref(buffer.view());
-                sys::iree_vm_list_push_ref_move(self.0, &mut reference)
-            },
-            || format!("pass {buffer:?}"),
-        )
+        let status = unsafe {
+            let mut reference = sys::iree_hal_buffer_view_retain_ref(buffer.view());
+            sys::iree_vm_list_push_ref_move(self.0, &mut reference)
+        };
+        check(status, || format!("pass {buffer:?}"))
     }
 }
 

@@ -165,8 +165,7 @@ fn damaged_wheels() {
         ..Wheel::default()
     });
     assert!(error.contains("99999999999 bytes"), "{error}");
-    let mut wheel = Wheel::default();
-    wheel.record = Some(right);
+    let mut wheel = Wheel { record: Some(right), ..Wheel::default() };
     wheel.files.remove(2);
     assert!(refused(&wheel).contains(library));
 }

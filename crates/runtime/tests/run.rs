@@ -176,8 +176,8 @@ fn memory_for_reading_is_not_donated() {
     let session = support::session(&device, SCATTER);
     let rows = Buffer::zeros(&device, ElementType::F32, &[2, 4]).unwrap();
     let slots = Buffer::from_slice(&device, &[2, 1], &[6i32, 2]).unwrap();
-    let (memory, range) = support::aligned(&[1; 128]);
-    let keys = Buffer::import(&device, ElementType::F32, &[8, 4], memory, range).unwrap();
+    let map = support::mapped(&[1; 128]);
+    let keys = Buffer::import(&device, ElementType::F32, &[8, 4], &map, 0..128).unwrap();
     let values = Buffer::zeros(&device, ElementType::F32, &[8, 4]).unwrap();
     let error = session.call("main", &[&rows, &slots, &keys, &values]).unwrap_err();
     assert_eq!(

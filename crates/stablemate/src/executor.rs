@@ -3,7 +3,7 @@
 use crate::{Progress, ProgressSink};
 use stablemate_engine::{Runner, StepInput};
 use stablemate_models::{BLOCK_LENGTH, Bucket, Decoder, EntryPoint, Output, StepArgument};
-use stablemate_runtime::{REVISION, Buffer, Device, Session, Target, Toolchain, VmfbCache};
+use stablemate_runtime::{Buffer, Device, REVISION, Session, Target, Toolchain, VmfbCache};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -84,7 +84,18 @@ impl Executor {
         let arguments = StepArgument::of(&decoder);
         let (sessions, pools) = (HashMap::new(), Vec::new());
         let (pages, blocks) = (0, 0);
-        Self { device, decoder, arguments, programs, sessions, weights, pools, pages, blocks, context }
+        Self {
+            device,
+            decoder,
+            arguments,
+            programs,
+            sessions,
+            weights,
+            pools,
+            pages,
+            blocks,
+            context,
+        }
     }
 
     /// The model.
@@ -97,9 +108,17 @@ impl Executor {
         self.pools.iter().map(Buffer::bytes).sum()
     }
 
-    fn bucket(&self, tokens: usize, sequences: usize, rows: usize) -> Result<Bucket, ExecutorError> {
+    fn bucket(
+        &self,
+        tokens: usize,
+        sequences: usize,
+        rows: usize,
+    ) -> Result<Bucket, ExecutorError> {
         let Some(tokens) = STEP_TOKENS.into_iter().find(|size| *size >= tokens) else {
-            return Err(misfit(format!("{tokens} tokens, at most {} are possible", self.step_tokens())));
+            return Err(misfit(format!(
+                "{tokens} tokens, at most {} are possible",
+                self.step_tokens()
+            )));
         };
         Ok(Bucket {
             tokens,
@@ -124,7 +143,9 @@ impl Executor {
                 missing.iter().map(|bucket| scope.spawn(move || this.program(bucket))).collect();
             threads
                 .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .map(|thread| {
+                    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
                 .collect()
         });
         for (bucket, path) in missing.into_iter().zip(compiled) {
@@ -143,7 +164,8 @@ impl Executor {
             return Ok(path);
         }
         let toolchain = Toolchain::at(data)?;
-        let what = format!("step of {} tokens, context {}", bucket.tokens, bucket.pages * BLOCK_LENGTH);
+        let what =
+            format!("step of {} tokens, context {}", bucket.tokens, bucket.pages * BLOCK_LENGTH);
         (progress.0)(Progress::CompileBegin { what: what.clone() });
         let compiled = cache.compile(&toolchain, &text, target);
         (progress.0)(Progress::CompileEnd { what });

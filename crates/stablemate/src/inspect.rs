@@ -39,7 +39,8 @@ pub fn inspect(opened: &Opened) -> Result<Inspection, Error> {
             *entry = (entry.0 + 1, entry.1 + tensor.bytes_len() as u64);
         }
     }
-    let parameter = |entry: &stablemate_models::ParamEntry| (entry.name.clone(), entry.ty.to_string());
+    let parameter =
+        |entry: &stablemate_models::ParamEntry| (entry.name.clone(), entry.ty.to_string());
     Ok(Inspection {
         summary: decoder.summary(),
         encodings,

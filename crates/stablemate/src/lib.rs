@@ -24,10 +24,10 @@ mod folders;
 pub mod hub;
 mod inspect;
 mod model;
+mod program;
 mod progress;
 mod prompt;
 mod source;
-mod program;
 mod weights;
 
 pub use completion::{Completion, GenerateOptions, Piece, Timings};
@@ -37,11 +37,11 @@ pub use executor::{Executor, ExecutorError};
 pub use folders::Folders;
 pub use inspect::{Inspection, inspect};
 pub use model::{LoadOptions, Model, open_tokenizer as tokenizer};
+pub use program::{CompiledModule, EmitOptions, compile_to, emit};
 pub use progress::{Progress, ProgressSink};
 pub use prompt::{Message, Prompt};
 pub use source::{Opened, open, resolve};
 pub use stablemate_engine::{FinishReason, Sampling};
-pub use program::{CompiledModule, EmitOptions, compile_to, emit};
 /// Installing and finding the compiler; targets to compile for.
 pub use stablemate_runtime as runtime;
 /// Tokenizers and chat templates.

@@ -1,7 +1,7 @@
 //! A model that is ready to generate.
 
 use crate::completion::{Completion, GenerateOptions};
-use crate::executor::{Executor, ProgressSink_, Programs};
+use crate::executor::{Executor, Programs, ProgressSink_};
 use crate::{Error, Folders, Message, Progress, ProgressSink, Prompt, inspect, source, weights};
 use stablemate_checkpoint::{Checkpoint, Format};
 use stablemate_engine::{Generator, Limits};
@@ -67,7 +67,7 @@ impl Model {
         end_ids.sort_unstable();
         end_ids.dedup();
         let unused_tensors = inspect::unused(&checkpoint, &decoder);
-        let device = Device::cpu(&CpuOptions { threads: options.threads, ..CpuOptions::default() })?;
+        let device = Device::cpu(&CpuOptions { threads: options.threads })?;
         let buffers = weights::load(&device, &checkpoint, &decoder.params, &options.progress)?;
         let programs = Programs {
             cache: VmfbCache::new(options.folders.cache.clone()),
@@ -210,7 +210,9 @@ impl Model {
 }
 
 /// The checkpoint's tokenizer, if it has one.
-pub(crate) fn tokenizer(checkpoint: &Checkpoint) -> Result<Option<Tokenizer>, stablemate_text::Error> {
+pub(crate) fn tokenizer(
+    checkpoint: &Checkpoint,
+) -> Result<Option<Tokenizer>, stablemate_text::Error> {
     match checkpoint.format() {
         Format::HuggingFace => Tokenizer::from_directory(checkpoint.path()),
         Format::Gguf => checkpoint.gguf_metadata().map_or(Ok(None), Tokenizer::from_gguf),

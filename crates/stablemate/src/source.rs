@@ -17,7 +17,8 @@ pub fn resolve(model: &str, hub: &Hub, progress: &ProgressSink) -> Result<PathBu
     if path.exists() {
         return Ok(path.to_path_buf());
     }
-    let looks_like_path = model.starts_with(['.', '/', '~']) || model.ends_with(".gguf") && !model.contains(':');
+    let looks_like_path =
+        model.starts_with(['.', '/', '~']) || model.ends_with(".gguf") && !model.contains(':');
     match ModelId::parse(model).filter(|_| !looks_like_path) {
         Some(id) => Ok(hub.fetch(&id, &|download| {
             progress(Progress::Download {

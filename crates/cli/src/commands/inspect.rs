@@ -28,7 +28,11 @@ fn text(inspection: &Inspection, parameters: bool) -> Result<String, std::fmt::E
     writeln!(text, "  weights  {:>12}", size(inspection.weight_bytes))?;
     writeln!(text, "  cache    {:>12} per token", size(inspection.cache_bytes_per_token))?;
     if let Some(context) = inspection.context {
-        writeln!(text, "           {:>12} at {context} tokens", size(inspection.cache_bytes(context)))?;
+        writeln!(
+            text,
+            "           {:>12} at {context} tokens",
+            size(inspection.cache_bytes(context))
+        )?;
     }
     if parameters {
         text += "\nparameters:\n";

@@ -68,7 +68,8 @@ impl Runner for Arithmetic {
         let mut logits = Vec::new();
         for row in step.rows {
             let (sequence, last) = (step.sequences[*row as usize], step.positions[*row as usize]);
-            let sum: u32 = (0..=last as usize).map(|p| self.cache[&slot(sequence as usize, p)]).sum();
+            let sum: u32 =
+                (0..=last as usize).map(|p| self.cache[&slot(sequence as usize, p)]).sum();
             let next = (sum as usize + last as usize + 1) % VOCABULARY;
             logits.extend((0..VOCABULARY).map(|n| if n == next { 1.0 } else { 0.0 }));
         }

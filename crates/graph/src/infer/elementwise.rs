@@ -37,11 +37,9 @@ pub fn select(predicate: &TensorType, on_true: &TensorType, on_false: &TensorTyp
     require(predicate.element == ElementType::I1, "I1", || {
         format!("the predicate's elements are {}, not i1", predicate.element)
     })?;
-    require(
-        predicate.rank() == 0 || predicate.dimensions == on_true.dimensions,
-        "C1",
-        || format!("the predicate is {predicate}, the branches are {on_true}"),
-    )?;
+    require(predicate.rank() == 0 || predicate.dimensions == on_true.dimensions, "C1", || {
+        format!("the predicate is {predicate}, the branches are {on_true}")
+    })?;
     same(on_true, on_false, "C2")?;
     Ok(on_true.clone())
 }
@@ -53,18 +51,25 @@ pub fn convert(operand: &TensorType, element: ElementType) -> Inferred {
 
 /// `bitcast_convert` between element types of equal width (the only form used here): (C1) same shape.
 pub fn bitcast_convert(operand: &TensorType, element: ElementType) -> Inferred {
-    let bits = |element: ElementType| if element == ElementType::I1 { 1 } else { 8 * element.bytes() };
+    let bits =
+        |element: ElementType| if element == ElementType::I1 { 1 } else { 8 * element.bytes() };
     require(bits(operand.element) == bits(element), "C1", || {
         format!("{} and {element} have different widths", operand.element)
     })?;
     Ok(operand.with_element(element))
 }
 
-fn same(lhs: &TensorType, rhs: &TensorType, constraint: &'static str) -> Result<(), super::Violation> {
+fn same(
+    lhs: &TensorType,
+    rhs: &TensorType,
+    constraint: &'static str,
+) -> Result<(), super::Violation> {
     require(lhs.element == rhs.element && lhs.sizes() == rhs.sizes(), constraint, || {
         format!("{lhs} and {rhs} differ")
     })?;
     require(lhs == rhs, "labels", || {
-        format!("{lhs} and {rhs} have equal sizes but range over different things; relabel one if that is meant")
+        format!(
+            "{lhs} and {rhs} have equal sizes but range over different things; relabel one if that is meant"
+        )
     })
 }

@@ -13,7 +13,9 @@ pub fn constant(literal: &Literal, ty: &TensorType) -> Inferred {
     require(fits, "C1", || format!("values of another kind than {}", ty.element))?;
     if let (Literal::Integer(values), Some((lowest, highest))) = (literal, ty.element.integers()) {
         let outside = values.iter().find(|value| !(lowest..=highest).contains(value));
-        require(outside.is_none(), "C1", || format!("{outside:?} is not a value of {}", ty.element))?;
+        require(outside.is_none(), "C1", || {
+            format!("{outside:?} is not a value of {}", ty.element)
+        })?;
     }
     require(literal.len() == 1 || Some(literal.len()) == ty.elements(), "C1", || {
         format!("{} values for {ty}", literal.len())
@@ -55,7 +57,11 @@ pub fn reshape(operand: &TensorType, to: &[Dimension]) -> Inferred {
 /// `transpose`: (C2) a permutation; (C3) the result's dimensions are the operand's, permuted.
 pub fn transpose(operand: &TensorType, permutation: &[usize]) -> Inferred {
     require(permutation.len() == operand.rank(), "C2", || {
-        format!("{} dimensions in the permutation, {} in {operand}", permutation.len(), operand.rank())
+        format!(
+            "{} dimensions in the permutation, {} in {operand}",
+            permutation.len(),
+            operand.rank()
+        )
     })?;
     check_axes(permutation, operand.rank(), "C2", "dimension")?;
     check_unique(permutation, "C2", "dimension")?;

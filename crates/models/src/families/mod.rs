@@ -58,7 +58,11 @@ fn spans(
         Some(types) => {
             if types.len() != layers {
                 let expected = format!("num_hidden_layers is {layers}");
-                return Err(unsupported("layer_types", format!("{} entries", types.len()), expected));
+                return Err(unsupported(
+                    "layer_types",
+                    format!("{} entries", types.len()),
+                    expected,
+                ));
             }
             let windowed = |name: &String| match name.as_str() {
                 "full_attention" => Ok(false),

@@ -31,7 +31,8 @@ impl Activation {
                 file: config.source().to_path_buf(),
                 key: key.to_string(),
                 found: format!("{name:?}"),
-                expected: "this version knows silu, gelu_pytorch_tanh, gelu_new and relu".to_string(),
+                expected: "this version knows silu, gelu_pytorch_tanh, gelu_new and relu"
+                    .to_string(),
             }),
         }
     }

@@ -1,9 +1,7 @@
 //! Grouped-query attention over the paged cache.
 
 use super::{Linear, Mixer, Norm, Rope};
-use crate::dimensions::{
-    GROUP, HEAD_DIM, KEY, KV_HEAD, MIXED, QUERY, VALUE, VALUE_DIM,
-};
+use crate::dimensions::{GROUP, HEAD_DIM, KEY, KV_HEAD, MIXED, QUERY, VALUE, VALUE_DIM};
 use crate::kernels::{self, Attention};
 use crate::{State, Step};
 use stablemate_graph::Value;
@@ -56,9 +54,11 @@ impl Mixer for Gqa {
     fn forward<'b>(&self, step: &Step<'b>, x: Value<'b>) -> Value<'b> {
         let _scope = step.scope("attention");
         let (kv_heads, head_dim) = (KV_HEAD.of(self.kv_heads), HEAD_DIM.of(self.head_dim));
-        let query = step.linear(self.query, x).split(QUERY, &[kv_heads, GROUP.of(self.group), head_dim]);
+        let query =
+            step.linear(self.query, x).split(QUERY, &[kv_heads, GROUP.of(self.group), head_dim]);
         let key = step.linear(self.key, x).split(KEY, &[kv_heads, head_dim]);
-        let value = step.linear(self.value, x).split(VALUE, &[kv_heads, VALUE_DIM.of(self.head_dim)]);
+        let value =
+            step.linear(self.value, x).split(VALUE, &[kv_heads, VALUE_DIM.of(self.head_dim)]);
         let normalise = |norm: &Option<Norm>, x| match norm {
             Some(norm) => norm.forward(step, x, HEAD_DIM),
             None => x,
@@ -79,10 +79,7 @@ impl Mixer for Gqa {
     }
 
     fn describe(&self) -> String {
-        let mut text = format!(
-            "gqa {}x{} heads of {}",
-            self.kv_heads, self.group, self.head_dim
-        );
+        let mut text = format!("gqa {}x{} heads of {}", self.kv_heads, self.group, self.head_dim);
         if let Span::Window(n) = self.span {
             text += &format!(", window {n}");
         }

@@ -168,7 +168,8 @@ impl Rope {
             }
             _ => frequencies,
         };
-        let angles = (frequencies * positions.convert(ElementType::F32).broadcast(&all)).named("angles");
+        let angles =
+            (frequencies * positions.convert(ElementType::F32).broadcast(&all)).named("angles");
         let (cosine, sine) = cosine_and_sine(angles);
         match self.attention_factor() {
             1.0 => (cosine, sine),
@@ -194,8 +195,12 @@ impl Rope {
         let kind = match &self.frequencies {
             Frequencies::Plain => "plain".to_string(),
             Frequencies::Linear { factor } => format!("linear({factor})"),
-            Frequencies::Dynamic { factor, original } => format!("dynamic({factor}, from {original})"),
-            Frequencies::Llama3 { factor, original, .. } => format!("llama3({factor}, from {original})"),
+            Frequencies::Dynamic { factor, original } => {
+                format!("dynamic({factor}, from {original})")
+            }
+            Frequencies::Llama3 { factor, original, .. } => {
+                format!("llama3({factor}, from {original})")
+            }
             Frequencies::Yarn(yarn) => format!("yarn({}, from {})", yarn.factor, yarn.original),
             Frequencies::Factors(_) => "factors".to_string(),
         };
@@ -224,7 +229,11 @@ impl Rope {
     ///
     /// # Errors
     /// Unknown types, missing or impossible parameters.
-    pub fn read(config: &RawConfig, head_dim: usize, default_base: f64) -> Result<Self, ModelError> {
+    pub fn read(
+        config: &RawConfig,
+        head_dim: usize,
+        default_base: f64,
+    ) -> Result<Self, ModelError> {
         let parameters = match config.nested("rope_scaling")? {
             Some(scaling) => Some(scaling),
             None => config.nested("rope_parameters")?,
@@ -251,7 +260,8 @@ impl Rope {
         };
         let base = parameters.get::<f64>("rope_theta")?.unwrap_or(base);
         let part = parameters.get::<f64>("partial_rotary_factor")?.or(part).unwrap_or(1.0);
-        let (new, old) = (parameters.get::<String>("rope_type")?, parameters.get::<String>("type")?);
+        let (new, old) =
+            (parameters.get::<String>("rope_type")?, parameters.get::<String>("type")?);
         let kind = new.or(old).unwrap_or_else(|| "default".to_string());
         let frequencies = match kind.as_str() {
             "default" => Frequencies::Plain,
@@ -277,7 +287,8 @@ impl Rope {
                     file: config.source().to_path_buf(),
                     key: "rope_type".to_string(),
                     found: format!("{kind:?}"),
-                    expected: "this version knows default, linear, dynamic, llama3 and yarn".to_string(),
+                    expected: "this version knows default, linear, dynamic, llama3 and yarn"
+                        .to_string(),
                 });
             }
         };
@@ -314,7 +325,11 @@ impl Rope {
             && factors.len() != width / 2
         {
             let found = format!("{} factors", factors.len());
-            return Err(unsupported("rope_freqs", found, "one is needed per pair of rotated elements"));
+            return Err(unsupported(
+                "rope_freqs",
+                found,
+                "one is needed per pair of rotated elements",
+            ));
         }
         Ok(Self { width, base, frequencies })
     }
@@ -358,14 +373,16 @@ fn read_yarn(config: &RawConfig, parameters: &RawConfig) -> Result<Yarn, ModelEr
         parameters.ignore(&["factor"]);
         require_positive(config, "max_position_embeddings")? / original
     };
-    let magnitude = |scale: f64, by: f64| if scale <= 1.0 { 1.0 } else { 0.1 * by * scale.ln() + 1.0 };
+    let magnitude =
+        |scale: f64, by: f64| if scale <= 1.0 { 1.0 } else { 0.1 * by * scale.ln() + 1.0 };
     let numerator = parameters.get::<f64>("mscale")?.filter(|x| *x != 0.0);
     let denominator = parameters.get::<f64>("mscale_all_dim")?.filter(|x| *x != 0.0);
-    let attention_factor = match (parameters.get::<f64>("attention_factor")?, numerator, denominator) {
-        (Some(given), _, _) => given,
-        (None, Some(a), Some(b)) => magnitude(factor, a) / magnitude(factor, b),
-        _ => magnitude(factor, 1.0),
-    };
+    let attention_factor =
+        match (parameters.get::<f64>("attention_factor")?, numerator, denominator) {
+            (Some(given), _, _) => given,
+            (None, Some(a), Some(b)) => magnitude(factor, a) / magnitude(factor, b),
+            _ => magnitude(factor, 1.0),
+        };
     let beta = |key: &str, default: f64| -> Result<f64, ModelError> {
         let value = parameters.get::<f64>(key)?.filter(|x| *x != 0.0).unwrap_or(default);
         positive(parameters, key, value)

@@ -2,13 +2,12 @@
 #![allow(dead_code, missing_docs, reason = "each test program uses a part of this")]
 
 use std::env;
-use std::ops::Range;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use stablemate_runtime::{
-    ALIGNMENT, CpuOptions, Device, HostMemory, Session, Target, Toolchain, VmfbCache,
-};
+use memmap2::Mmap;
+use stablemate_runtime::{CpuOptions, Device, Session, Target, Toolchain, VmfbCache};
 
 /// Where `cargo xtask test` installs the compiler.
 pub fn data_folder() -> PathBuf {
@@ -27,7 +26,7 @@ pub fn toolchain() -> Toolchain {
 
 /// A device with two threads.
 pub fn device() -> Device {
-    Device::cpu(&CpuOptions { threads: Some(2), ..CpuOptions::default() }).unwrap()
+    Device::cpu(&CpuOptions { threads: Some(2) }).unwrap()
 }
 
 /// Compiles `text` for this machine (into a folder of this test program) and loads it.
@@ -48,11 +47,10 @@ pub fn resident() -> usize {
     kilobytes.parse::<usize>().unwrap() << 10
 }
 
-/// Memory and the range in it that holds `bytes`, 64-byte aligned.
-pub fn aligned(bytes: &[u8]) -> (HostMemory, Range<usize>) {
-    let mut memory: Arc<[u8]> = vec![0; bytes.len() + ALIGNMENT].into();
-    let start = memory.as_ptr().align_offset(ALIGNMENT);
-    let range = start..start + bytes.len();
-    Arc::get_mut(&mut memory).unwrap()[range.clone()].copy_from_slice(bytes);
-    (memory.into(), range)
+/// A mapped file of `bytes`.
+pub fn mapped(bytes: &[u8]) -> Arc<Mmap> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    // SAFETY: nobody changes the file, which has no name.
+    Arc::new(unsafe { Mmap::map(&file) }.unwrap())
 }
