@@ -14,7 +14,7 @@ pub fn run(arguments: &RunArguments, environment: &Environment) -> anyhow::Resul
     let mut completion = model.generate(prompt, &options)?;
     let (mut token_ids, mut text) = (Vec::new(), String::new());
     let has_text = completion.has_text();
-    while let Some(piece) = completion.next() {
+    for piece in completion.by_ref() {
         environment.bars.clear();
         let piece = piece?;
         token_ids.extend(piece.token);
