@@ -18,6 +18,8 @@ pub fn run(workspace: &Workspace, prompt: &str) -> Result<()> {
     command.arg("--data-folder").arg(workspace.data());
     command.arg("--cache-folder").arg(workspace.cache());
     command.arg("run").arg(installation.model()).arg(prompt);
-    eprintln!("{}", process::describe(&command));
+    // Shown as one types it in the clone's folder.
+    let root = format!("{}/", workspace.root().display());
+    eprintln!("{}\n", process::describe(&command).replace(&root, ""));
     process::run(&mut command)
 }

@@ -5,6 +5,7 @@
 mod checks;
 mod demo;
 mod fixtures;
+mod freshness;
 mod install;
 mod process;
 mod report;

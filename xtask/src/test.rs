@@ -6,6 +6,7 @@ use anyhow::{Error, Result};
 use clap::ValueEnum;
 
 use crate::checks::{self, directions, invariants, length};
+use crate::freshness;
 use crate::install::{Installation, Profile};
 use crate::process;
 use crate::report::{self, Heading};
@@ -108,7 +109,9 @@ pub fn run(workspace: &Workspace, only: &[Stage]) -> Result<()> {
 
     for &stage in selected(only) {
         let heading = Heading::print(stage.name(), stage.what());
-        stage.run(workspace, &installation).map_err(|error| explained(stage, &error))?;
+        let outcome = stage.run(workspace, &installation);
+        freshness::settle();
+        outcome.map_err(|error| explained(stage, &error))?;
         times.push((stage.name(), heading.done()));
     }
     summarise(workspace, &times)

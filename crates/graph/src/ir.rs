@@ -87,6 +87,8 @@ pub enum Op {
     Convert,
     /// `bitcast_convert` to the result's element type, which has as many bits.
     BitcastConvert,
+    /// `optimization_barrier`: the operand, computed before anything that uses it.
+    Barrier,
     /// `broadcast_in_dim` with these dimensions.
     Broadcast(Vec<usize>),
     /// `reshape`.

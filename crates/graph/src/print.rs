@@ -109,6 +109,9 @@ fn print_operation(
         }
         Op::Convert => write!(out, "stablehlo.convert {operands} : {signature}"),
         Op::BitcastConvert => write!(out, "stablehlo.bitcast_convert {operands} : {signature}"),
+        Op::Barrier => {
+            write!(out, "stablehlo.optimization_barrier {operands} : {}", result.text())
+        }
         Op::Reshape => write!(out, "stablehlo.reshape {operands} : {signature}"),
         Op::Broadcast(dimensions) => {
             write!(

@@ -194,6 +194,12 @@ impl<'b> Value<'b> {
         })
     }
 
+    /// The same value, computed on its own: no compiler fuses what is before with what is after.
+    #[track_caller]
+    pub fn barrier(self) -> Self {
+        self.apply("barrier", &[self], |t| Ok((Op::Barrier, t[0].clone())))
+    }
+
     /// Bits moved to higher places.
     #[track_caller]
     pub fn shift_left(self, places: i32) -> Self {

@@ -90,7 +90,8 @@ impl Decoder {
     /// The stream at `rows [R]` to logits `[R, V]`.
     pub(crate) fn logits<'b>(&self, step: &Step<'b>, x: Value<'b>, rows: Value<'b>) -> Value<'b> {
         let _scope = step.scope("head");
-        let x = self.norm.forward(step, x.take(TOKEN, rows), MODEL);
+        // The barrier for the same reason as in `kernels::embed`.
+        let x = self.norm.forward(step, x.take(TOKEN, rows).barrier(), MODEL);
         let logits = kernels::linear(x, step.param(self.head));
         match self.logit_softcap {
             Some(cap) => (logits / f64::from(cap)).tanh() * f64::from(cap),

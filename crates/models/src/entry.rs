@@ -152,7 +152,7 @@ impl Decoder {
             })
             .collect();
         let params: Vec<Value<'_>> =
-            self.params.entries().iter().map(|p| builder.argument(&p.name, p.ty.clone())).collect();
+            self.params.entries().iter().map(|p| builder.argument(&p.name, p.argument())).collect();
         let find = |which| inputs.iter().find(|(w, _)| *w == which).map(|(_, value)| *value);
         let [Some(tokens), Some(positions), Some(sequences), Some(block_tables), Some(rows)] = [
             find(StepArgument::Tokens),

@@ -13,9 +13,19 @@ pub struct Param(pub(crate) usize);
 pub struct ParamEntry {
     /// Name of the tensor in the checkpoint (Hugging Face's), and of the graph's argument.
     pub name: String,
-    /// Type of the graph's argument: the shape the configuration gives, and the element type the
-    /// tensor is held in.
+    /// The shape the configuration gives, and the element type the tensor is held in.
     pub ty: TensorType,
+}
+
+impl ParamEntry {
+    /// Type of the graph's argument. It is [`Self::ty`], but for bf16, which is passed as its bits in
+    /// i16: no spelling that begins with a bf16 tensor compiles for all targets (see `kernels`).
+    pub fn argument(&self) -> TensorType {
+        match self.ty.element {
+            ElementType::Bf16 => self.ty.with_element(ElementType::I16),
+            _ => self.ty.clone(),
+        }
+    }
 }
 
 /// All parameters in argument order. The graph's signature, the loader and `inspect` walk it.
@@ -47,6 +57,7 @@ impl ParamTable {
 
     /// Checks each parameter against the checkpoint and takes over the element type it is stored in.
     /// `lookup` gives a tensor's sizes and the element type it will be held in.
+    /// Vectors (norms, biases) must be held in f32: element-wise operations do not widen.
     ///
     /// # Errors
     /// A tensor that is missing or has other sizes than the configuration says; whatever `lookup` returns.

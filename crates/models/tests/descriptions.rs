@@ -3,7 +3,7 @@
 mod support;
 
 use stablemate_fixtures::Case;
-use stablemate_models::{Decoder, families};
+use stablemate_models::{Bucket, Decoder, EntryPoint, Output, families};
 use std::collections::BTreeMap;
 use support::{describe, edited};
 
@@ -89,6 +89,45 @@ fn schedules_of_windows_are_expanded() {
     assert_eq!(windows("gemma3_text", gemma3.clone(), &without), all(5, 7), "five in six");
     gemma3["sliding_window_pattern"] = json!(2);
     assert_eq!(windows("gemma3_text", gemma3, &without[..1]), [(0, 7), (2, 7), (4, 7)]);
+}
+
+#[test]
+fn biases_are_where_the_reference_has_them() {
+    use serde_json::json;
+    let attention = json!({"attention_bias": true});
+    for (case, edits, expected) in [
+        ("llama_plain", json!({}), vec![]),
+        ("llama_plain", attention.clone(), vec!["q_proj", "k_proj", "v_proj", "o_proj"]),
+        ("llama_plain", json!({"mlp_bias": true}), vec!["gate_proj", "up_proj", "down_proj"]),
+        ("mistral", json!({}), vec![]),
+        ("qwen2", json!({}), vec!["q_proj", "k_proj", "v_proj"]),
+        ("qwen3", attention.clone(), vec!["q_proj", "k_proj", "v_proj", "o_proj"]),
+        ("gemma2", attention.clone(), vec!["q_proj", "k_proj", "v_proj", "o_proj"]),
+        ("gemma3_text", attention, vec!["q_proj", "k_proj", "v_proj", "o_proj"]),
+    ] {
+        let decoder = describe(case, edits.clone(), &[]).unwrap();
+        let entries = decoder.params.entries().iter();
+        let biases: Vec<&str> = entries
+            .filter(|entry| entry.name.starts_with("model.layers.0."))
+            .filter_map(|entry| entry.name.strip_suffix(".bias")?.rsplit('.').next())
+            .collect();
+        assert_eq!(biases, expected, "{case} {edits}");
+        // A bias that is declared is used: the graph has it as an operand.
+        let entry = EntryPoint {
+            name: "step".to_string(),
+            bucket: Bucket::decode(1, 16),
+            output: Output::Logits,
+        };
+        let text = decoder.module(&[entry]).unwrap().to_string();
+        for bias in biases {
+            let uses = text.lines().filter(|line| {
+                line.contains(" = ")
+                    && line.contains("%model.layers.0.")
+                    && line.contains(&format!("{bias}.bias"))
+            });
+            assert_eq!(uses.count(), 1, "{case} {bias}");
+        }
+    }
 }
 
 #[test]

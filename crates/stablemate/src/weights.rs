@@ -37,7 +37,8 @@ fn load_one(device: &Device, checkpoint: &Checkpoint, entry: &ParamEntry) -> Res
         }));
     };
     let element = entry.ty.element;
-    let buffer = device.buffer(element, &entry.ty.sizes(), |bytes| match tensor.dense_bytes() {
+    let argument = entry.argument();
+    let buffer = device.buffer(argument.element, &argument.sizes(), |bytes| match tensor.dense_bytes() {
         Some(dense) if crate::source::held_as(&tensor) == element && dense.len() == bytes.len() => {
             bytes.copy_from_slice(dense);
             Ok(())

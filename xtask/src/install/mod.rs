@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::freshness;
 use crate::install::debian::Machine;
 use crate::install::python::Python;
 use crate::process;
@@ -38,6 +39,7 @@ pub struct Installation<'workspace> {
 impl<'workspace> Installation<'workspace> {
     /// Installs what building needs (Debian packages, cmake) and what takes no product to install (the model).
     pub fn prepare(workspace: &'workspace Workspace) -> Result<Self> {
+        freshness::settle();
         let machine = Machine::this();
         let cmake = cmake::find(workspace, &machine);
         let downloads = cmake.is_none()
@@ -83,7 +85,9 @@ impl<'workspace> Installation<'workspace> {
         }
         // Cargo knows where it puts the binary (target folders can be configured in several ways).
         command.arg("--message-format=json-render-diagnostics");
-        let messages = process::output(&mut command)?;
+        let messages = process::output(&mut command);
+        freshness::settle();
+        let messages = messages?;
         executable(&messages)
             .context("cargo built the package stablemate-cli but named no binary `stablemate`")
     }

@@ -72,7 +72,10 @@ fn only_the_first_mistake_counts() {
         bad.select(x, x),
         x.select(bad, x),
         bad.broadcast(&[A.of(2)]),
-        bad.convert(crate::ElementType::F16).bitcast(crate::ElementType::I16).shift_left(1),
+        bad.convert(crate::ElementType::F16)
+            .bitcast(crate::ElementType::I16)
+            .shift_left(1)
+            .barrier(),
         bad.split(A, &[]).merge(&[A], B).relabel(A, B).append(A).transpose(&[A]).slice(A, 0..1),
         x.concatenate(&[bad], A),
         x.take(A, bad),

@@ -193,7 +193,7 @@ fn choices_and_conversions() {
     let found = lines(&[f32s([A.of(2)]), f32s([])], |_, x| {
         let positive = x[0].compare(Direction::Gt, x[1]);
         let bits = positive.select(x[0], -x[0]).bitcast(ElementType::I32);
-        bits.convert(ElementType::Bf16)
+        bits.convert(ElementType::Bf16).barrier()
     });
     assert_snapshot!(found, @"
     %broadcast = stablehlo.broadcast_in_dim %y, dims = [] : (tensor<f32>) -> tensor<2xf32>
@@ -202,6 +202,7 @@ fn choices_and_conversions() {
     %select = stablehlo.select %compare, %x, %negate : tensor<2xi1>, tensor<2xf32>
     %bitcast_convert = stablehlo.bitcast_convert %select : (tensor<2xf32>) -> tensor<2xi32>
     %convert = stablehlo.convert %bitcast_convert : (tensor<2xi32>) -> tensor<2xbf16>
+    %barrier = stablehlo.optimization_barrier %convert : tensor<2xbf16>
     ");
 }
 

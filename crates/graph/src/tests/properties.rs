@@ -63,7 +63,7 @@ fn valid<'b>(builder: &'b Builder<'b>, x: Value<'b>, (op, a, b, _): Action) -> (
         }
         14 => (x.relabel(label, unused), true),
         15 => (x.convert(ElementType::F16).convert(ElementType::F32), true),
-        16 => (x.bitcast(ElementType::I32).bitcast(ElementType::F32), true),
+        16 => (x.bitcast(ElementType::I32).barrier().bitcast(ElementType::F32), true),
         _ => (x.named("renamed").exponential(), false),
     }
 }

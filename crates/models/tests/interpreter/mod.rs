@@ -62,6 +62,7 @@ fn evaluate(
         Op::Binary(op) => elementwise::binary(*op, &operands[0], &operands[1]),
         Op::Compare(direction) => elementwise::compare(*direction, &operands[0], &operands[1]),
         Op::Select => elementwise::select(&operands[0], &operands[1], &operands[2]),
+        Op::Barrier => Tensor::clone(&operands[0]),
         Op::Convert => elementwise::convert(&operands[0], ty.element),
         Op::BitcastConvert => elementwise::bitcast(&operands[0], ty.element),
         Op::Reshape => Tensor { sizes: ty.sizes(), ..Tensor::clone(&operands[0]) },

@@ -66,7 +66,8 @@ impl Session {
         decoder.params.bind(&path, known).unwrap();
         let parameter = |ty: &TensorType, name: &str| Arc::new(parameter(find(name).unwrap(), ty));
         let entries = decoder.params.entries();
-        let parameters = entries.iter().map(|entry| parameter(&entry.ty, &entry.name)).collect();
+        let parameters =
+            entries.iter().map(|entry| parameter(&entry.argument(), &entry.name)).collect();
         // What a pool holds before anything is written must not matter.
         let garbage = |ty: TensorType| {
             let values = vec![-1000.0; ty.elements().unwrap()];
