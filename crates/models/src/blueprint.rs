@@ -1,5 +1,6 @@
 //! What a family's description is written with: a configuration and the tables it fills.
 
+use crate::decoder::HEAD;
 use crate::dimensions::{
     FEATURE, HEAD_DIM, KEY, KV_HEAD, MIXED, MODEL, QUERY, VALUE, VALUE_DIM, VOCABULARY,
 };
@@ -235,7 +236,7 @@ impl<'c> Blueprint<'c> {
         let shape = [VOCABULARY.of(sizes.vocabulary), MODEL.of(sizes.hidden)];
         let table = self.param("model.embed_tokens.weight", shape);
         let norm = self.norm("model.norm", norm, MODEL.of(sizes.hidden), sizes.epsilon);
-        let head = if tied { table } else { self.param("lm_head.weight", shape) };
+        let head = if tied { table } else { self.param(HEAD, shape) };
         let positions = self.config.get::<usize>("max_position_embeddings")?;
         let stretched = |n| layers.iter().map(|layer| layer.mixer().context(n)).max().unwrap_or(n);
         let context = positions.map(stretched);

@@ -7,6 +7,9 @@ use crate::{Param, ParamTable, StateEntry, Step, families, kernels};
 use stablemate_checkpoint::RawConfig;
 use stablemate_graph::Value;
 
+/// Name of an untied head.
+pub const HEAD: &str = "lm_head.weight";
+
 /// Token embedding: a row of `table`, times `scale`.
 #[derive(Clone, Copy, Debug)]
 pub struct Embedding {
@@ -63,6 +66,13 @@ impl Decoder {
     /// Whether the head is the embedding's table.
     pub fn tied(&self) -> bool {
         self.head == self.embedding.table
+    }
+
+    /// Gives the model a head of its own, `lm_head.weight`, although its configuration says "tied". The
+    /// reference does so where a checkpoint holds a head that differs from the embedding.
+    pub fn untie(&mut self) {
+        let shape = self.params.entry(self.embedding.table).ty.dimensions.clone();
+        self.head = self.params.declare(HEAD.to_string(), shape);
     }
 
     /// Bytes of state that one token takes in all layers.

@@ -15,7 +15,7 @@ pub mod parts;
 mod step;
 
 pub use blueprint::{Blueprint, Sizes};
-pub use decoder::{Decoder, Embedding};
+pub use decoder::{Decoder, Embedding, HEAD};
 pub use entry::{BLOCK_LENGTH, Bucket, EntryPoint, Output, StepArgument};
 pub use error::ModelError;
 pub use params::{Param, ParamEntry, ParamTable, State, StateEntry};

@@ -156,3 +156,24 @@ fn scaled_rotations_stretch_the_context() {
     let gemma = describe("gemma3_text", json!({"max_position_embeddings": 777}), &[]).unwrap();
     assert_eq!(gemma.context, Some(777), "gemma counts positions after scaling");
 }
+
+#[test]
+fn keys_that_the_reference_overlooks_change_nothing() {
+    use serde_json::json;
+    let yarn = json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64});
+    let with = |extra: &str, value: serde_json::Value| {
+        let mut yarn = yarn.clone();
+        yarn[extra] = value;
+        json!({"rope_parameters": yarn})
+    };
+    for (case, plain, edited) in [
+        ("gemma3_text", json!({}), json!({"attn_logit_softcapping": 5.0})),
+        ("llama_plain", json!({"rope_parameters": yarn}), with("finetuned", true.into())),
+        ("llama_plain", json!({}), json!({"max_sequence_length": 4})),
+        ("gemma2", json!({}), json!({"sliding_window_size": 3, "hidden_act": "gelu"})),
+    ] {
+        let summary =
+            |edits: &serde_json::Value| describe(case, edits.clone(), &[]).unwrap().summary();
+        assert_eq!(summary(&edited), summary(&plain), "{case} {edited}");
+    }
+}

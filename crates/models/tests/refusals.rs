@@ -67,7 +67,7 @@ fn impossible_sizes_are_named() {
         ),
         ("llama_plain", json!({"head_dim": 0}), ["`head_dim` is 0", "positive"]),
         ("llama_plain", json!({"head_dim": tall}), ["`head_dim` is 1099511627776", "below 2^20"]),
-        ("llama_plain", json!({"head_dim": 3}), ["1 of head_dim 3", "even"]),
+        ("llama_plain", json!({"head_dim": 3}), ["head_dim", "is 3, but an even"]),
         ("llama_plain", json!({"intermediate_size": 0}), ["`intermediate_size` is 0", "positive"]),
         ("llama_plain", json!({"vocab_size": 0}), ["`vocab_size` is 0", "positive"]),
         ("llama_plain", json!({"vocab_size": 1.5}), ["`vocab_size`: is 1.5", "integer"]),

@@ -39,8 +39,8 @@ fn plain_frequencies() {
     let rope = read(json!({}), 16).unwrap();
     assert_eq!((rope.width, rope.base, rope.attention_factor()), (16, 10_000.0, 1.0));
     assert_frequencies(&rope, 1, &expected);
-    // A part of a wider head.
-    assert_frequencies(&read(json!({"partial_rotary_factor": 0.25}), 64).unwrap(), 1, &expected);
+    let whole = read(json!({"partial_rotary_factor": 1.0}), 16).unwrap();
+    assert_frequencies(&whole, 1, &expected);
     let expected = [1.0, 0.112246205, 0.0125992105, 0.00141421356, 0.000158740105, 1.78179744e-05];
     assert_frequencies(&read(json!({"rope_theta": 500_000.0}), 12).unwrap(), 1, &expected);
 }
@@ -320,27 +320,17 @@ fn what_cannot_be_is_refused_by_name() {
         (json!({"rope_scaling": "linear"}), ["rope_scaling", "\"linear\"", "object"]),
         (json!({"rope_theta": 1.0}), ["rope_theta", "is 1", "above 1"]),
         (json!({"rope_theta": {"__float__": "NaN"}}), ["rope_theta", "NaN", "above 1"]),
+        (json!({"partial_rotary_factor": 0.5}), ["partial_rotary_factor", "is 0.5", "whole heads"]),
         (
-            json!({"partial_rotary_factor": 0.05}),
-            ["partial_rotary_factor", "0.05 of head_dim 16", "even"],
-        ),
-        (
-            json!({"partial_rotary_factor": 0.19}),
-            ["partial_rotary_factor", "0.19 of head_dim 16", "even"],
-        ),
-        (
-            json!({"partial_rotary_factor": 2.0}),
-            ["partial_rotary_factor", "2 of head_dim 16", "even"],
-        ),
-        (
-            json!({"partial_rotary_factor": -1.0}),
-            ["partial_rotary_factor", "-1 of head_dim 16", "even"],
+            with(json!({"rope_type": "default", "partial_rotary_factor": 2.0})),
+            ["partial_rotary_factor", "is 2", "whole heads"],
         ),
     ] {
         let message = read(config.clone(), 16).expect_err(&config.to_string());
         let named = message.starts_with("some/config.json: ");
         assert!(named && parts.iter().all(|part| message.contains(part)), "{parts:?}: {message}");
     }
+    assert!(read(json!({}), 15).unwrap_err().contains("even number"));
     let dynamic = with(json!({"rope_type": "dynamic", "factor": 2.0}));
     assert!(read(dynamic, 2).unwrap_err().contains("dynamic RoPE needs at least 4"));
 }

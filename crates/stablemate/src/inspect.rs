@@ -3,7 +3,7 @@
 use crate::{Error, Opened};
 use serde_json::{Value, json};
 use stablemate_checkpoint::Checkpoint;
-use stablemate_models::Decoder;
+use stablemate_models::{Decoder, HEAD};
 use std::collections::BTreeMap;
 
 /// A description for people and programs.
@@ -57,9 +57,8 @@ pub fn inspect(opened: &Opened) -> Result<Inspection, Error> {
 pub(crate) fn unused(checkpoint: &Checkpoint, decoder: &Decoder) -> Vec<String> {
     let used: std::collections::HashSet<&str> =
         decoder.params.entries().iter().map(|entry| entry.name.as_str()).collect();
-    let silent = |name: &str| {
-        name.ends_with("rotary_emb.inv_freq") || (decoder.tied() && name == "lm_head.weight")
-    };
+    let silent =
+        |name: &str| name.ends_with("rotary_emb.inv_freq") || (decoder.tied() && name == HEAD);
     let names = checkpoint.tensor_names().filter(|name| !used.contains(name) && !silent(name));
     names.map(str::to_string).collect()
 }

@@ -4,7 +4,7 @@ use crate::hub::{Hub, ModelId};
 use crate::{Error, Progress, ProgressSink};
 use stablemate_checkpoint::{Checkpoint, Encoding, Float};
 use stablemate_graph::ElementType;
-use stablemate_models::Decoder;
+use stablemate_models::{Decoder, HEAD};
 use std::path::{Path, PathBuf};
 
 /// The path of `model`: a directory, a .gguf file, or a hub id (`organisation/name`), which is
@@ -48,6 +48,9 @@ pub fn open(path: &Path) -> Result<Opened, Error> {
     let checkpoint = Checkpoint::open(path)?;
     let mut decoder = Decoder::describe(checkpoint.config())?;
     if checkpoint.has_weights() {
+        if decoder.tied() && has_other_head(&checkpoint, &decoder)? {
+            decoder.untie();
+        }
         decoder.params.bind(path, |name| {
             let tensor = checkpoint.tensor(name)?;
             Ok(tensor.map(|tensor| (tensor.shape().to_vec(), held_as(&tensor))))
@@ -57,6 +60,16 @@ pub fn open(path: &Path) -> Result<Opened, Error> {
         decoder.params.set_elements(|ty| if ty.rank() == 1 { ElementType::F32 } else { element });
     }
     Ok(Opened { checkpoint, decoder })
+}
+
+/// Whether the checkpoint of a tied model holds a head that is not the embedding.
+fn has_other_head(checkpoint: &Checkpoint, decoder: &Decoder) -> Result<bool, Error> {
+    let table = &decoder.params.entry(decoder.embedding.table).name;
+    let (Some(head), Some(table)) = (checkpoint.tensor(HEAD)?, checkpoint.tensor(table)?) else {
+        return Ok(false);
+    };
+    let same_shape = head.shape() == table.shape() && head.encoding() == table.encoding();
+    Ok(!same_shape || head.dense_bytes() != table.dense_bytes())
 }
 
 /// The element type a tensor has in memory: matrices keep half precision, everything else is f32.

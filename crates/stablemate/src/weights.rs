@@ -38,16 +38,19 @@ fn load_one(device: &Device, checkpoint: &Checkpoint, entry: &ParamEntry) -> Res
     };
     let element = entry.ty.element;
     let argument = entry.argument();
-    let buffer = device.buffer(argument.element, &argument.sizes(), |bytes| match tensor.dense_bytes() {
-        Some(dense) if crate::source::held_as(&tensor) == element && dense.len() == bytes.len() => {
-            bytes.copy_from_slice(dense);
-            Ok(())
-        }
-        _ if element == ElementType::F32 => {
-            tensor.decode(bytemuck::cast_slice_mut(bytes)).map_err(Error::from)
-        }
-        _ => Err(Error::Executor(ExecutorError::Inconsistent { tensor: entry.name.clone() })),
-    })?;
+    let buffer =
+        device.buffer(argument.element, &argument.sizes(), |bytes| match tensor.dense_bytes() {
+            Some(dense)
+                if crate::source::held_as(&tensor) == element && dense.len() == bytes.len() =>
+            {
+                bytes.copy_from_slice(dense);
+                Ok(())
+            }
+            _ if element == ElementType::F32 => {
+                tensor.decode(bytemuck::cast_slice_mut(bytes)).map_err(Error::from)
+            }
+            _ => Err(Error::Executor(ExecutorError::Inconsistent { tensor: entry.name.clone() })),
+        })?;
     tensor.release();
     Ok(buffer)
 }

@@ -120,3 +120,15 @@ fn a_continued_conversation_equals_a_fresh_one() {
     // And another prompt after that.
     assert_eq!(tokens(&mut model, &expected.prompt_ids, 32).unwrap(), expected.token_ids);
 }
+
+/// transformers keeps a head that differs from the embedding, whatever `tie_word_embeddings` says.
+#[test]
+fn a_head_of_its_own_wins_over_tying() {
+    let case = Case::open("llama_plain");
+    let folder = tempfile::tempdir().unwrap();
+    case.write_checkpoint(folder.path()).unwrap();
+    let mut config = case.config().unwrap();
+    config["tie_word_embeddings"] = true.into();
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    check(&case, folder.path(), &options()).unwrap();
+}

@@ -13,7 +13,8 @@ pub(super) fn describe(mut blueprint: Blueprint<'_>) -> Result<Decoder, ModelErr
     let config = blueprint.config;
     let sizes = Sizes::read(config, Some(256))?;
     let (full, windowed) = ropes(&blueprint, sizes.head_dim)?;
-    let softcap = cap(config, "attn_logit_softcapping", None)?;
+    // The reference keeps this bound of Gemma 2 in its configuration, but does not apply it.
+    config.ignore(&["attn_logit_softcapping"]);
     // transformers 5 writes the pattern with an underscore, beside the layer types it led to.
     config.ignore(&["_sliding_window_pattern"]);
     let pattern = config.get("sliding_window_pattern")?.unwrap_or(6usize).max(1);
@@ -29,7 +30,7 @@ pub(super) fn describe(mut blueprint: Blueprint<'_>) -> Result<Decoder, ModelErr
                 Some(blueprint.norm(&name, NormKind::RmsOnePlus, over, sizes.epsilon))
             };
             (mixer.query_norm, mixer.key_norm) = (norm("q_norm"), norm("k_norm"));
-            (mixer.span, mixer.softcap) = (span, softcap);
+            mixer.span = span;
         })?);
     }
     let logit_softcap = cap(config, "final_logit_softcapping", None)?;

@@ -264,8 +264,15 @@ impl Rope {
             (parameters.get::<String>("rope_type")?, parameters.get::<String>("type")?);
         let kind = new.or(old).unwrap_or_else(|| "default".to_string());
         let frequencies = match kind.as_str() {
-            "default" => Frequencies::Plain,
-            "linear" => Frequencies::Linear { factor: require_positive(parameters, "factor")? },
+            "default" => {
+                // Left-overs of a scaling that is off; the reference does not read them.
+                parameters.ignore(&["factor", "original_max_position_embeddings"]);
+                Frequencies::Plain
+            }
+            "linear" => {
+                parameters.ignore(&["original_max_position_embeddings"]);
+                Frequencies::Linear { factor: require_positive(parameters, "factor")? }
+            }
             "dynamic" => {
                 // The reference measures growth from max_position_embeddings, whatever this key says.
                 parameters.ignore(&["original_max_position_embeddings"]);
@@ -311,11 +318,16 @@ impl Rope {
         if !(base.is_finite() && base > 1.0) {
             return Err(unsupported("rope_theta", base.to_string(), "it must be above 1"));
         }
-        let width = (head_dim as f64 * part) as usize;
-        if width < 2 || !width.is_multiple_of(2) || width > head_dim {
-            let found = format!("{part} of head_dim {head_dim}");
-            let expected = "an even, positive number of elements must be rotated";
-            return Err(unsupported("partial_rotary_factor", found, expected));
+        if part != 1.0 {
+            // transformers rotates whole heads in the families that are known here: with plain
+            // frequencies it overlooks the key, with others it fails.
+            let expected = "whole heads are rotated in this family";
+            return Err(unsupported("partial_rotary_factor", part.to_string(), expected));
+        }
+        let width = head_dim;
+        if width % 2 != 0 {
+            let expected = "an even number of elements must be rotated";
+            return Err(unsupported("head_dim", head_dim.to_string(), expected));
         }
         let dynamic_pair = width == 2 && matches!(frequencies, Frequencies::Dynamic { .. });
         if dynamic_pair {
@@ -366,6 +378,8 @@ fn read_llama3(config: &RawConfig, parameters: &RawConfig) -> Result<Frequencies
 }
 
 fn read_yarn(config: &RawConfig, parameters: &RawConfig) -> Result<Yarn, ModelError> {
+    // Says how the weights came about, not what they compute.
+    parameters.ignore(&["finetuned"]);
     let original = original_length(config, parameters)?;
     let factor = if parameters.contains("factor") {
         require_positive(parameters, "factor")?
