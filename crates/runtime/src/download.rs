@@ -106,8 +106,11 @@ fn wheel_in(folder: &Path) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Finds out whether this Python has `pip` before anything else is asked of it.
-fn check_pip(python: &Path) -> Result<()> {
+/// Finds out whether this Python has the `pip` that [`fetch_wheel`] needs.
+///
+/// # Errors
+/// [`Error::Download`] when Python or `pip` is missing, with how to mend it.
+pub fn check_pip(python: &Path) -> Result<()> {
     let output = run(python, &["--version".as_ref()])?;
     if output.status.success() {
         return Ok(());

@@ -1,7 +1,7 @@
 //! What is installed, what is missing, and how to mend it.
 
 use crate::Folders;
-use stablemate_runtime::{Error as RuntimeError, Toolchain, VERSION};
+use stablemate_runtime::{Error as RuntimeError, Toolchain, VERSION, download};
 use std::path::Path;
 
 /// How something is.
@@ -28,12 +28,25 @@ pub struct Finding {
 
 /// Looks at everything that running a model needs. Reads the installed compiler whole.
 pub fn examine(folders: &Folders) -> Vec<Finding> {
-    vec![
-        compiler(&folders.data),
+    let compiler = compiler(&folders.data);
+    // Only installing needs it.
+    let pip = (compiler.health != Health::Good).then(pip);
+    let mut findings = vec![
+        compiler,
         folder("data", &folders.data, "installed programs"),
         folder("cache", &folders.cache, "compiled models"),
         processor(),
-    ]
+    ];
+    findings.extend(pip);
+    findings
+}
+
+fn pip() -> Finding {
+    let (health, message) = match download::check_pip(Path::new("python3")) {
+        Ok(()) => (Health::Good, "python3 has pip, which `stablemate setup` needs".to_string()),
+        Err(error) => (Health::Missing, error.to_string()),
+    };
+    Finding { subject: "pip", health, message }
 }
 
 fn compiler(data: &Path) -> Finding {

@@ -325,7 +325,7 @@ impl Rope {
             return Err(unsupported("partial_rotary_factor", part.to_string(), expected));
         }
         let width = head_dim;
-        if width % 2 != 0 {
+        if !width.is_multiple_of(2) {
             let expected = "an even number of elements must be rotated";
             return Err(unsupported("head_dim", head_dim.to_string(), expected));
         }
