@@ -229,8 +229,11 @@ impl Ids {
                 Error::key(path, key, message)
             })
         };
+        // Some files write "none" as -1.
+        let none = |value: &&Value| value.is_null() || value.as_i64() == Some(-1);
+        let (start, end) = (start.filter(|v| !none(v)), end.filter(|v| !none(v)));
         match end {
-            None | Some(Value::Null) => {}
+            None => {}
             Some(Value::Array(list)) => {
                 for value in list {
                     self.ends.insert(id("eos_token_id", value)?);
@@ -238,7 +241,7 @@ impl Ids {
             }
             Some(value) => _ = self.ends.insert(id("eos_token_id", value)?),
         }
-        if let Some(value) = start.filter(|value| !value.is_null())
+        if let Some(value) = start
             && self.start.is_none()
         {
             self.start = Some(id("bos_token_id", value)?);

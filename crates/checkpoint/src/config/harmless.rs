@@ -3,8 +3,6 @@
 //! A key is here only if that holds for *every* family; one that matters to a single family is left
 //! to that family, which reads or ignores it.
 
-use serde_json::Value;
-
 /// Keys that are harmless wherever they stand.
 const ANYWHERE: &[&str] = &[
     // Who wrote the file, with what. `model_type` alone decides the family.
@@ -17,6 +15,9 @@ const ANYWHERE: &[&str] = &[
     "license",
     "unsloth_fixed",
     "unsloth_version",
+    "is_llama_config",
+    // How other programs load the files.
+    "transformers.js_config",
     // The type in which weights were saved or should be computed. Each tensor states its own type,
     // and arithmetic is float32 unless asked otherwise.
     "torch_dtype",
@@ -38,6 +39,8 @@ const ANYWHERE: &[&str] = &[
     "output_router_logits",
     "return_dict",
     "return_dict_in_generate",
+    // The tensor-parallel degree of training; no longer read by transformers.
+    "pretraining_tp",
     // Training: initial values, regularisation, losses, memory. (`*dropout*`: see below.)
     "initializer_range",
     "initializer_cutoff_factor",
@@ -90,14 +93,11 @@ const AT_THE_ROOT: &[&str] = &[
 ];
 
 /// Whether `key` of the object at `place` is known not to change inference.
-pub(super) fn is_harmless(place: &[String], key: &str, value: &Value) -> bool {
+pub(super) fn is_harmless(place: &[String], key: &str) -> bool {
     ANYWHERE.contains(&key)
         || (place.is_empty() && AT_THE_ROOT.contains(&key))
         // Which ids start, end or pad a text: [`crate::Checkpoint`] and the tokenizer read them.
         || key.ends_with("_token_id")
         // attention_dropout, hidden_dropout_prob, classifier_dropout, …: zero at inference.
         || key.contains("dropout")
-        // The tensor-parallel degree of training. Above 1, transformers slices matrix products and
-        // adds the pieces in another order.
-        || (key == "pretraining_tp" && value.as_u64() == Some(1))
 }

@@ -178,7 +178,7 @@ impl RawConfig {
                 Value::Object(inner) if record.opened.contains(&path) => {
                     self.collect_unread(record, &path, inner, unread);
                 }
-                _ if harmless::is_harmless(place, key, value) => {}
+                _ if harmless::is_harmless(place, key) => {}
                 _ => unread.push(format!("`{}` = {}", path.join("."), value::shortened(value))),
             }
         }

@@ -9,8 +9,6 @@ use crate::{Blueprint, Decoder, ModelError, Sizes};
 
 pub(super) fn describe(blueprint: Blueprint<'_>) -> Result<Decoder, ModelError> {
     let config = blueprint.config;
-    // A key of the first hub files that the reference does not read.
-    config.ignore(&["max_sequence_length"]);
     let all = config.get("attention_bias")?.unwrap_or(false);
     let differences = Differences {
         attention_bias: AttentionBias { inputs: all, output: all },
@@ -35,6 +33,8 @@ pub(super) fn describe_with(
     differences: &Differences,
 ) -> Result<Decoder, ModelError> {
     let config = blueprint.config;
+    // A key of the first hub files that the reference does not read.
+    config.ignore(&["max_sequence_length"]);
     let sizes = Sizes::read(config, None)?;
     let rope = Rope::read(config, sizes.head_dim, 10_000.0)?;
     let activation = Activation::read(config, "hidden_act", Activation::Silu)?;

@@ -9,6 +9,8 @@ use crate::{Blueprint, Decoder, ModelError, Sizes};
 pub(super) fn describe(blueprint: Blueprint<'_>) -> Result<Decoder, ModelError> {
     let config = blueprint.config;
     super::require_kv_heads(config)?;
+    // Of Ministral, another family; the reference warns and goes on.
+    config.ignore(&["layer_types"]);
     let window = super::or_default(config, "sliding_window", 4096)?;
     let layers = Sizes::layers(config)?;
     let spans = match window {

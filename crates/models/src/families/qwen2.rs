@@ -8,6 +8,8 @@ use crate::blueprint::AttentionBias;
 use crate::{Blueprint, Decoder, ModelError, Sizes};
 
 pub(super) fn describe(blueprint: Blueprint<'_>) -> Result<Decoder, ModelError> {
+    // The biases are part of the family; the reference does not read the key.
+    blueprint.config.ignore(&["attention_bias"]);
     let spans = spans(&blueprint)?;
     let attention_bias = AttentionBias { inputs: true, output: false };
     describe_with(blueprint, &Differences { attention_bias, spans, ..Differences::default() })
