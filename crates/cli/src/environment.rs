@@ -54,6 +54,9 @@ impl Environment {
         if let Some(error) = model.tokenizer_error() {
             eprintln!("warning: there will be no text: {error}");
         }
+        for setting in model.unapplied_settings() {
+            eprintln!("warning: generation_config.json asks for {setting}, which is not applied");
+        }
         if let [first, rest @ ..] = model.unused_tensors() {
             let more =
                 if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };

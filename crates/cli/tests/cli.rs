@@ -106,6 +106,12 @@ fn end_of_sequence_tokens_end_it_unless_ignored() {
     let report = json(&mut stablemate(&run));
     assert_eq!(report["finish_reason"], "stop");
     assert_eq!(report["token_ids"], serde_json::json!(case.expected.token_ids[..first]));
+    // What else that file asks for is not passed over in silence.
+    let text = r#"{"repetition_penalty": 1.05, "no_repeat_ngram_size": 0, "temperature": 0.6}"#;
+    std::fs::write(folder.path().join("generation_config.json"), text).unwrap();
+    let errors = output(&mut stablemate(&run)).stderr;
+    let errors = String::from_utf8(errors).unwrap();
+    assert!(errors.contains("repetition_penalty = 1.05") && !errors.contains("ngram"), "{errors}");
     let report = json(stablemate(&run).arg("--ignore-eos"));
     assert_eq!(report["token_ids"], serde_json::json!(case.expected.token_ids));
 }

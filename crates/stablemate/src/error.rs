@@ -46,7 +46,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Text was given or is wanted, but the checkpoint has no tokenizer.
-    #[error("{}: there is no tokenizer; give the prompt as token ids", path.display())]
+    #[error("{}: there is no tokenizer: only token ids can be given and are returned", path.display())]
     NoTokenizer {
         /// The checkpoint.
         path: PathBuf,

@@ -43,6 +43,7 @@ pub struct Model {
     tokenizer: Result<Option<Tokenizer>, String>,
     end_ids: Vec<u32>,
     unused_tensors: Vec<String>,
+    unapplied: Vec<String>,
     load_time: Duration,
 }
 
@@ -67,6 +68,7 @@ impl Model {
         end_ids.sort_unstable();
         end_ids.dedup();
         let unused_tensors = inspect::unused(&checkpoint, &decoder);
+        let unapplied = checkpoint.generation_config().map_or_else(Vec::new, unapplied);
         let device = Device::cpu(&CpuOptions { threads: options.threads })?;
         let buffers = weights::load(&device, &checkpoint, &decoder.params, &options.progress)?;
         let programs = Programs {
@@ -78,7 +80,7 @@ impl Model {
         let context = options.context.or(decoder.context).unwrap_or(UNSTATED_CONTEXT);
         let executor = Executor::new(device, decoder, programs, buffers, context);
         let (generator, load_time) = (Generator::new(executor), begin.elapsed());
-        Ok(Self { path, generator, tokenizer, end_ids, unused_tensors, load_time })
+        Ok(Self { path, generator, tokenizer, end_ids, unused_tensors, unapplied, load_time })
     }
 
     /// Begins to continue `prompt`. Nothing is computed before the first piece is asked for.
@@ -203,10 +205,38 @@ impl Model {
         &self.unused_tensors
     }
 
+    /// Settings of `generation_config.json` that change which token follows, and that this version does
+    /// not apply: `repetition_penalty = 1.05`.
+    pub fn unapplied_settings(&self) -> &[String] {
+        &self.unapplied
+    }
+
     /// How long opening and reading the checkpoint took.
     pub fn load_time(&self) -> Duration {
         self.load_time
     }
+}
+
+/// Settings that filter or change logits even when the most probable token is taken, with the values
+/// that mean nothing.
+const LOGIT_SETTINGS: [(&str, &[f64]); 7] = [
+    ("repetition_penalty", &[1.0]),
+    ("no_repeat_ngram_size", &[0.0]),
+    ("suppress_tokens", &[]),
+    ("begin_suppress_tokens", &[]),
+    ("bad_words_ids", &[]),
+    ("sequence_bias", &[]),
+    ("min_new_tokens", &[0.0]),
+];
+
+fn unapplied(settings: &serde_json::Value) -> Vec<String> {
+    let matters = |(key, neutral): &(&str, &[f64])| {
+        let value = settings.get(key)?;
+        let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+        let says_nothing = empty || value.as_f64().is_some_and(|value| neutral.contains(&value));
+        (!says_nothing).then(|| format!("{key} = {value}"))
+    };
+    LOGIT_SETTINGS.iter().filter_map(matters).collect()
 }
 
 /// The checkpoint's tokenizer, if it has one.

@@ -15,8 +15,8 @@ const PROGRAMS: &[&str] = &["crates/cli", "xtask"];
 /// Crates that may hold `unsafe`, and how often.
 const UNSAFE: &[(&str, usize)] = &[
     ("crates/runtime", usize::MAX),
-    // The call that maps a file into memory.
-    ("crates/checkpoint", 1),
+    // The calls that map a file into memory and let its pages go.
+    ("crates/checkpoint", 2),
 ];
 
 /// Functions of `std::env` that read or change environment variables.
@@ -191,13 +191,13 @@ mod tests {
 
     #[test]
     fn unsafe_is_counted_by_crate() {
-        let text = "// unsafe\nfn f() { unsafe { a() } }\nunsafe fn g() {}";
+        let text = "// unsafe\nfn f() { unsafe { a() } }\nunsafe fn g() {}\nunsafe fn h() {}";
         assert_eq!(found("crates/runtime/src/lib.rs", text), [0; 0]);
-        assert_eq!(found("crates/checkpoint/src/file.rs", text), [3]);
-        assert_eq!(found(LIBRARY, text), [2, 3]);
+        assert_eq!(found("crates/checkpoint/src/file.rs", text), [4]);
+        assert_eq!(found(LIBRARY, text), [2, 3, 4]);
         assert_eq!(found(LIBRARY, "#[cfg(test)] mod tests { fn f() { unsafe { a() } } }"), [1]);
         let read = |path: &str| source::read(path.into(), "unsafe fn g() {}").unwrap().0;
-        let twice = [read("crates/checkpoint/src/a.rs"), read("crates/checkpoint/src/b.rs")];
-        assert_eq!(violations(&twice).len(), 1, "the limit is the crate's, not the file's");
+        let thrice = ["a", "b", "c"].map(|n| read(&format!("crates/checkpoint/src/{n}.rs")));
+        assert_eq!(violations(&thrice).len(), 1, "the limit is the crate's, not the file's");
     }
 }

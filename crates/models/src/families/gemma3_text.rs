@@ -17,7 +17,8 @@ pub(super) fn describe(mut blueprint: Blueprint<'_>) -> Result<Decoder, ModelErr
     config.ignore(&["attn_logit_softcapping"]);
     // transformers 5 writes the pattern with an underscore, beside the layer types it led to.
     config.ignore(&["_sliding_window_pattern"]);
-    let pattern = config.get("sliding_window_pattern")?.unwrap_or(6usize).max(1);
+    let pattern = config.get("sliding_window_pattern")?.unwrap_or(6usize);
+    super::positive(config, "sliding_window_pattern", pattern as f64)?;
     let window = super::or_default(config, "sliding_window", 4096)?;
     let spans = super::spans(config, sizes.layers, window, |n| (n + 1) % pattern != 0)?;
     let mut layers: Vec<Box<dyn Block>> = Vec::new();
