@@ -26,7 +26,7 @@ import weights
 
 FIXTURES = pathlib.Path(__file__).parent.parent / "fixtures"
 BLOCK_LENGTH = 16
-DTYPES = {"f32": numpy.float32, "f16": numpy.float16, "bf16": ml_dtypes.bfloat16, "i32": numpy.int32}
+DTYPES = {"f32": numpy.float32, "f16": numpy.float16, "i16": numpy.int16, "i32": numpy.int32}
 
 
 class Step:
@@ -51,7 +51,7 @@ class Step:
         """Values by name -> results in order, as numpy arrays."""
         arguments = []
         for name, shape, dtype in self.arguments:
-            value = numpy.asarray(values[name], dtype=dtype)
+            value = numpy.asarray(values[name]).astype(dtype)
             assert value.shape == shape, (name, value.shape, shape)
             arguments.append(jax.device_put(value))
         results = self.program.execute_sharded(arguments).disassemble_into_single_device_arrays()
@@ -59,12 +59,17 @@ class Step:
 
 
 def parameters(expected):
-    """The case's weights by name, rounded to the dtype they are stored in."""
+    """The case's weights by name, as the text takes them."""
     tensors = {}
     for tensor in expected["tensors"]:
-        values = weights.fill(tensor["name"], tensor["shape"], tensor["scale"], tensor["offset"])
-        stored = {"bfloat16": ml_dtypes.bfloat16, "float16": numpy.float16}.get(tensor.get("dtype"))
-        tensors[tensor["name"]] = values.astype(stored) if stored else values
+        dtype = tensor.get("dtype", "float32")
+        values = weights.fill(tensor["name"], tensor["shape"], tensor["scale"], tensor["offset"], dtype)
+        if dtype == "float16":
+            values = values.astype(numpy.float16)
+        elif dtype == "bfloat16" and values.ndim > 1:
+            # The text takes bf16 matrices as their bits.
+            values = values.astype(ml_dtypes.bfloat16).view(numpy.int16)
+        tensors[tensor["name"]] = values
     return tensors
 
 
