@@ -179,21 +179,6 @@ pub struct Generation<'g, R: Runner> {
 }
 
 impl<R: Runner> Generation<'_, R> {
-    /// Makes room for all tokens that are asked for at once, instead of in steps.
-    ///
-    /// # Errors
-    /// Whatever the runner reports.
-    pub fn reserve(&mut self) -> Result<(), EngineError<R::Error>> {
-        let context = self.generator.runner.context();
-        let wanted = self.limits.max_tokens.map_or(0, |n| self.prompt.saturating_add(n));
-        self.generator.make_room(wanted.min(context).max(self.prompt))
-    }
-
-    /// Tokens of the prompt that the cache holds already.
-    pub fn cached_tokens(&self) -> usize {
-        self.generator.cached.len().min(self.prompt)
-    }
-
     /// Why it ended, once it has.
     pub fn finish_reason(&self) -> Option<FinishReason> {
         self.finished

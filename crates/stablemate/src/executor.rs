@@ -39,26 +39,14 @@ const STEP_TOKENS: [usize; 3] = [1, 16, 128];
 const LEAST_CONTEXT: usize = 512;
 
 /// How steps become programs.
-#[derive(Debug)]
 pub(crate) struct Programs {
     pub cache: VmfbCache,
     pub data: PathBuf,
     pub target: Target,
-    pub progress: ProgressSink_,
-}
-
-/// A [`ProgressSink`] that can be printed with its owner.
-#[derive(Clone)]
-pub(crate) struct ProgressSink_(pub ProgressSink);
-
-impl std::fmt::Debug for ProgressSink_ {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ProgressSink")
-    }
+    pub progress: ProgressSink,
 }
 
 /// A model with its weights and cache on a device.
-#[derive(Debug)]
 pub struct Executor {
     device: Device,
     decoder: Decoder,
@@ -101,11 +89,6 @@ impl Executor {
     /// The model.
     pub fn decoder(&self) -> &Decoder {
         &self.decoder
-    }
-
-    /// Bytes of keys and values that are reserved now.
-    pub fn state_bytes(&self) -> usize {
-        self.pools.iter().map(Buffer::bytes).sum()
     }
 
     fn bucket(
@@ -166,18 +149,14 @@ impl Executor {
         let toolchain = Toolchain::at(data)?;
         let what =
             format!("step of {} tokens, context {}", bucket.tokens, bucket.pages * BLOCK_LENGTH);
-        (progress.0)(Progress::CompileBegin { what: what.clone() });
+        progress(Progress::CompileBegin { what: what.clone() });
         let compiled = cache.compile(&toolchain, &text, target);
-        (progress.0)(Progress::CompileEnd { what });
+        progress(Progress::CompileEnd { what });
         Ok(compiled?.path)
     }
 
     /// Arguments of a step, padded to its bucket.
     fn inputs(&self, step: &StepInput<'_>, bucket: &Bucket) -> Result<Vec<Buffer>, ExecutorError> {
-        let mut tables = Vec::with_capacity(bucket.sequences * bucket.pages);
-        for table in step.block_tables {
-            tables.extend(padded(table, bucket.pages, 0));
-        }
         let values = |argument| match argument {
             StepArgument::Tokens => padded(step.tokens, bucket.tokens, 0),
             StepArgument::Positions => padded(step.positions, bucket.tokens, -1),
@@ -185,7 +164,9 @@ impl Executor {
             StepArgument::Lengths => padded(step.lengths, bucket.tokens, 0),
             StepArgument::Rows => padded(step.rows, bucket.rows, 0),
             StepArgument::BlockTables => {
-                let mut values = tables.clone();
+                let rows = step.block_tables.iter();
+                let mut values: Vec<i32> =
+                    rows.flat_map(|table| padded(table, bucket.pages, 0)).collect();
                 values.resize(bucket.sequences * bucket.pages, 0);
                 values
             }

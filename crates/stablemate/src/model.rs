@@ -1,7 +1,7 @@
 //! A model that is ready to generate.
 
 use crate::completion::{Completion, GenerateOptions};
-use crate::executor::{Executor, Programs, ProgressSink_};
+use crate::executor::{Executor, Programs};
 use crate::{Error, Folders, Message, Progress, ProgressSink, Prompt, inspect, source, weights};
 use stablemate_checkpoint::{Checkpoint, Format};
 use stablemate_engine::{Generator, Limits};
@@ -75,7 +75,7 @@ impl Model {
             cache: VmfbCache::new(options.folders.cache.clone()),
             data: options.folders.data.clone(),
             target: Target::Host,
-            progress: ProgressSink_(options.progress.clone()),
+            progress: options.progress.clone(),
         };
         let context = options.context.or(decoder.context).unwrap_or(UNSTATED_CONTEXT);
         let executor = Executor::new(device, decoder, programs, buffers, context);
