@@ -79,11 +79,13 @@ struct State {
 #[must_use = "the scope ends when this is dropped"]
 pub struct Scope<'b> {
     state: &'b RefCell<State>,
+    /// The scope around it.
+    outer: Vec<String>,
 }
 
 impl Drop for Scope<'_> {
     fn drop(&mut self) {
-        self.state.borrow_mut().scope.pop();
+        self.state.borrow_mut().scope = std::mem::take(&mut self.outer);
     }
 }
 
@@ -100,8 +102,16 @@ impl<'m> Builder<'m> {
 
     /// Opens a scope: names of values made until the guard is dropped begin with it.
     pub fn scope(&self, name: impl Into<String>) -> Scope<'_> {
+        let outer = self.state.borrow().scope.clone();
         self.state.borrow_mut().scope.push(name.into());
-        Scope { state: &self.state }
+        Scope { state: &self.state, outer }
+    }
+
+    /// Opens a scope outside all others, for what several of them share; they go on when the guard is
+    /// dropped.
+    pub fn shared_scope(&self, name: impl Into<String>) -> Scope<'_> {
+        let outer = std::mem::replace(&mut self.state.borrow_mut().scope, vec![name.into()]);
+        Scope { state: &self.state, outer }
     }
 
     /// Adds an argument. `name` may contain dots; it is made unique.
@@ -166,6 +176,20 @@ impl<'m> Builder<'m> {
         operands: &[Value<'b>],
         decompose: impl for<'d> FnOnce(&'d Builder<'d>, &[Value<'d>]) -> Vec<Value<'d>>,
     ) -> Vec<Value<'b>> {
+        self.composite_with_results(kernel, operands, &[], decompose)
+    }
+
+    /// The same where attributes and operand types do not determine the results' types (a packed
+    /// weight has neither its rows' number nor labels): these are `results`, and decompositions are
+    /// shared among kernels of equal results only. None given means that they are determined.
+    #[track_caller]
+    pub fn composite_with_results<'b>(
+        &'b self,
+        kernel: Kernel,
+        operands: &[Value<'b>],
+        results: &[TensorType],
+        decompose: impl for<'d> FnOnce(&'d Builder<'d>, &[Value<'d>]) -> Vec<Value<'d>>,
+    ) -> Vec<Value<'b>> {
         let Some(types) = operands.iter().map(|v| v.try_ty()).collect::<Option<Vec<_>>>() else {
             return vec![Value::poisoned(self); 8];
         };
@@ -174,10 +198,13 @@ impl<'m> Builder<'m> {
         }
         let attributes: Vec<String> =
             kernel.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let operand_types: Vec<String> = types.iter().map(ToString::to_string).collect();
-        let key = format!("{} {} {}", kernel.name, attributes.join(","), operand_types.join(","));
+        let list = |types: &[TensorType]| {
+            types.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+        };
+        let attribute_list = attributes.join(",");
+        let key = format!("{} {attribute_list} {} {}", kernel.name, list(&types), list(results));
         let known = self.module.state.borrow().decompositions.get(&key).cloned();
-        let (decomposition, results) = match known {
+        let (decomposition, found) = match known {
             Some(known) => known,
             None => match self.decompose(&kernel, &types, &attributes, decompose) {
                 Ok(made) => {
@@ -191,9 +218,15 @@ impl<'m> Builder<'m> {
                 }
             },
         };
+        if !results.is_empty() && results != found {
+            let message =
+                format!("the decomposition gives {}, not {}", list(&found), list(results));
+            let violation = Violation { constraint: "C3", message };
+            return vec![self.fail("composite", violation, operands); 8];
+        }
         let name = kernel.short_name();
         let mut state = self.state.borrow_mut();
-        let ids: Vec<ValueId> = results
+        let ids: Vec<ValueId> = found
             .into_iter()
             .map(|ty| {
                 let scoped = state.scoped(name);

@@ -149,6 +149,7 @@ pub enum Binary {
     Power,
     Remainder,
     ShiftLeft,
+    ShiftRightLogical,
     Subtract,
 }
 

@@ -25,6 +25,7 @@ mod element;
 mod error;
 pub mod infer;
 mod ir;
+mod native;
 mod print;
 mod shape;
 mod value;
@@ -38,6 +39,7 @@ pub use ir::{
     Argument, Binary, Direction, DotDimensions, Function, Literal, Module, Op, Operation,
     Reduction, Unary, ValueId, ValueInfo,
 };
+pub use native::{ImportName, NativeBinding, NativeCall, NativeError, NativeImport, NativeSite};
 pub use shape::{Dimension, Label, TensorType};
 pub use value::Value;
 

@@ -16,7 +16,18 @@ impl fmt::Display for Module {
     }
 }
 
-fn print_function(out: &mut impl Write, function: &Function) -> fmt::Result {
+pub(crate) fn print_function(out: &mut impl Write, function: &Function) -> fmt::Result {
+    print_head(out, function)?;
+    for operation in &function.operations {
+        write!(out, "    ")?;
+        print_operation(out, function, operation)?;
+        writeln!(out)?;
+    }
+    print_return(out, function)
+}
+
+/// The declaration, up to the brace that opens the body.
+pub(crate) fn print_head(out: &mut impl Write, function: &Function) -> fmt::Result {
     let visibility = if function.public { "public" } else { "private" };
     writeln!(out, "  func.func {visibility} @{}(", function.name)?;
     for (n, argument) in function.arguments.iter().enumerate() {
@@ -37,12 +48,11 @@ fn print_function(out: &mut impl Write, function: &Function) -> fmt::Result {
             if function.public { format!("{ty} {{jax.result_info = {name:?}}}") } else { ty }
         })
         .collect();
-    writeln!(out, "  ) -> ({}) {{", types.join(", "))?;
-    for operation in &function.operations {
-        write!(out, "    ")?;
-        print_operation(out, function, operation)?;
-        writeln!(out)?;
-    }
+    writeln!(out, "  ) -> ({}) {{", types.join(", "))
+}
+
+/// The last operation and the brace that closes the body.
+fn print_return(out: &mut impl Write, function: &Function) -> fmt::Result {
     let ids: Vec<ValueId> = function.results.iter().map(|(_, id)| *id).collect();
     let types: Vec<String> = ids.iter().map(|id| ty(function, *id).text()).collect();
     if ids.is_empty() {
@@ -53,11 +63,11 @@ fn print_function(out: &mut impl Write, function: &Function) -> fmt::Result {
     writeln!(out, "  }}")
 }
 
-fn ty(function: &Function, id: ValueId) -> &TensorType {
+pub(crate) fn ty(function: &Function, id: ValueId) -> &TensorType {
     &function.values[id.0 as usize].ty
 }
 
-fn names(function: &Function, ids: &[ValueId]) -> String {
+pub(crate) fn names(function: &Function, ids: &[ValueId]) -> String {
     let names: Vec<String> =
         ids.iter().map(|id| format!("%{}", function.values[id.0 as usize].name)).collect();
     names.join(", ")
@@ -310,6 +320,7 @@ fn binary_name(op: Binary) -> &'static str {
         Binary::Power => "power",
         Binary::Remainder => "remainder",
         Binary::ShiftLeft => "shift_left",
+        Binary::ShiftRightLogical => "shift_right_logical",
         Binary::Subtract => "subtract",
     }
 }

@@ -206,6 +206,12 @@ impl<'b> Value<'b> {
         self.binary("shift_left", Binary::ShiftLeft, self.like(places.into()))
     }
 
+    /// Bits moved to lower places, zeros entering at the top; as many places as `places` says, element-wise.
+    #[track_caller]
+    pub fn shift_right(self, places: Self) -> Self {
+        self.binary("shift_right", Binary::ShiftRightLogical, places)
+    }
+
     /// The larger of two, element-wise.
     #[track_caller]
     pub fn maximum(self, other: Self) -> Self {

@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 use crate::memory::{self, ALIGNMENT, OwnMemory, RawBuffer};
 use crate::status::check;
 
-/// A tensor: dense, row-major, 64-byte aligned, in the memory of a [`Device`].
+/// A tensor: dense, row-major, 64-byte aligned (but for [`Buffer::import_unaligned`]), in the memory of a
+/// [`Device`].
 ///
 /// Clones are the same tensor. A function that declares an argument as donated
 /// ([`crate::Tensor::donated_to`]) overwrites that argument's memory, whoever holds it; whoever needs
@@ -74,7 +75,8 @@ impl Device {
 }
 
 impl Buffer {
-    /// A buffer of zeros. Large ones take no memory before they are written.
+    /// A buffer of zeros. From 2 MiB on, it takes no memory before it is written, and then about as much
+    /// as is written.
     ///
     /// # Errors
     /// [`Error::TooLarge`], [`Error::Runtime`].
@@ -124,13 +126,35 @@ impl Buffer {
         map: &Arc<Mmap>,
         range: Range<usize>,
     ) -> Result<Self> {
-        let bytes = map.get(range.clone()).ok_or(Error::MapRange {
-            start: range.start,
-            end: range.end,
-            length: map.len(),
-        })?;
-        check_byte_count(element, shape, bytes.len())?;
+        let bytes = mapped_bytes(element, shape, map, range)?;
         if bytes.is_empty() || !bytes.as_ptr().addr().is_multiple_of(ALIGNMENT) {
+            return Self::from_bytes(device, element, shape, bytes);
+        }
+        let buffer = memory::mapped(device, map, bytes)?;
+        Self::describe(device, buffer, element, shape, bytes.len())
+    }
+
+    /// A buffer of the bytes `range` of a mapped file, for reading only and never a copy, wherever they
+    /// lie: for arguments that only native kernels read ([`stablemate_graph::Module::native_arguments`]).
+    ///
+    /// Code made by the compiler assumes 64-byte alignment: passed for an argument that such code reads, a
+    /// misaligned buffer makes the system end this process. On a device without kernels
+    /// ([`Device::cpu`]) this is [`Buffer::import`].
+    ///
+    /// # Errors
+    /// As [`Buffer::import`].
+    pub fn import_unaligned(
+        device: &Device,
+        element: ElementType,
+        shape: &[usize],
+        map: &Arc<Mmap>,
+        range: Range<usize>,
+    ) -> Result<Self> {
+        if !device.has_kernels() {
+            return Self::import(device, element, shape, map, range);
+        }
+        let bytes = mapped_bytes(element, shape, map, range)?;
+        if bytes.is_empty() {
             return Self::from_bytes(device, element, shape, bytes);
         }
         let buffer = memory::mapped(device, map, bytes)?;
@@ -310,7 +334,11 @@ impl Buffer {
         Ok(start * self.0.element.bytes())
     }
 
-    fn read_bytes(&self, offset: usize, memory: &mut [u8]) -> Result<()> {
+    /// Reads bytes, whatever the type of the elements, from the byte `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`], also when there are not as many.
+    pub fn read_bytes(&self, offset: usize, memory: &mut [u8]) -> Result<()> {
         if memory.is_empty() {
             return Ok(());
         }
@@ -326,6 +354,22 @@ impl Buffer {
         };
         check(status, || format!("read {self:?}"))
     }
+}
+
+/// The bytes `range` of a map, which are as many as the shape takes.
+fn mapped_bytes<'m>(
+    element: ElementType,
+    shape: &[usize],
+    map: &'m Mmap,
+    range: Range<usize>,
+) -> Result<&'m [u8]> {
+    let bytes = map.get(range.clone()).ok_or(Error::MapRange {
+        start: range.start,
+        end: range.end,
+        length: map.len(),
+    })?;
+    check_byte_count(element, shape, bytes.len())?;
+    Ok(bytes)
 }
 
 /// The bytes that a tensor takes.

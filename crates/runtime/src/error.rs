@@ -87,6 +87,24 @@ pub enum Error {
         message: String,
     },
 
+    /// A native kernel failed or panicked during a call.
+    #[error("the native kernel {kernel} failed: {message}")]
+    Kernel {
+        /// Its name.
+        kernel: String,
+        /// What it says.
+        message: String,
+    },
+
+    /// A module calls native kernels that the device does not have.
+    #[error("{} needs native kernels that this device lacks: {kernels}", module.display())]
+    MissingKernels {
+        /// The vmfb file.
+        module: PathBuf,
+        /// Their symbols.
+        kernels: String,
+    },
+
     /// An option of the device is out of range.
     #[error("the device cannot have {option} = {given}: {reason}")]
     DeviceOption {

@@ -1,7 +1,7 @@
 //! Functions of IREE's C runtime that `eerie-sys` links but does not bind, declared by hand.
 //!
 //! They follow IREE 3.13's headers `iree/task/executor.h`, `iree/task/topology.h`,
-//! `iree/hal/drivers/local_task/task_device.h`, `iree/hal/local/executable_plugin_manager.h` and
+//! `iree/hal/drivers/local_task/task_device.h`, `iree/hal/drivers/local_sync/sync_device.h`, `iree/hal/local/executable_plugin_manager.h` and
 //! `iree/base/allocator.h`; `eerie-sys` is pinned to the one version that contains these.
 
 use std::ffi::c_void;
@@ -39,6 +39,13 @@ pub(crate) struct TaskDeviceParams {
     pub(crate) arena_block_size: usize,
     pub(crate) queue_scope_flags: u32,
     pub(crate) inline_transfer_threshold: u64,
+}
+
+/// `iree_hal_sync_device_params_t`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct SyncDeviceParams {
+    pub(crate) arena_block_size: usize,
 }
 
 /// `iree_task_executor_t`.
@@ -97,5 +104,33 @@ unsafe extern "C" {
         create_params: *const sys::iree_hal_device_create_params_t,
         host_allocator: sys::iree_allocator_t,
         out_device: *mut *mut sys::iree_hal_device_t,
+    ) -> sys::iree_status_t;
+
+    pub(crate) fn iree_hal_sync_device_params_initialize(out_params: *mut SyncDeviceParams);
+
+    pub(crate) fn iree_hal_sync_device_create(
+        identifier: sys::iree_string_view_t,
+        params: *const SyncDeviceParams,
+        create_params: *const sys::iree_hal_device_create_params_t,
+        loader_count: usize,
+        loaders: *mut *mut sys::iree_hal_executable_loader_t,
+        device_allocator: *mut sys::iree_hal_allocator_t,
+        host_allocator: sys::iree_allocator_t,
+        out_device: *mut *mut sys::iree_hal_device_t,
+    ) -> sys::iree_status_t;
+
+    pub(crate) fn iree_hal_executable_plugin_manager_create(
+        capacity: usize,
+        host_allocator: sys::iree_allocator_t,
+        out_manager: *mut *mut sys::iree_hal_executable_plugin_manager_t,
+    ) -> sys::iree_status_t;
+
+    pub(crate) fn iree_hal_executable_plugin_manager_release(
+        manager: *mut sys::iree_hal_executable_plugin_manager_t,
+    );
+
+    pub(crate) fn iree_hal_executable_plugin_manager_register_provider(
+        manager: *mut sys::iree_hal_executable_plugin_manager_t,
+        provider: sys::iree_hal_executable_import_provider_t,
     ) -> sys::iree_status_t;
 }

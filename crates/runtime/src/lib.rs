@@ -8,6 +8,8 @@
 //!                                     Device::cpu ──┘   Buffer ──────┘
 //! ```
 //!
+//! [`Device::native`] runs native texts, too: those that call functions of this program ([`KernelResolver`]).
+//!
 //! Compiling runs the compiler as a child process (see [`VmfbCache`]); running happens inside this
 //! process through IREE's C runtime, statically linked.
 
@@ -21,9 +23,11 @@ mod element;
 mod error;
 mod ffi;
 mod files;
+mod float_environment;
 mod host;
 mod instance;
 mod memory;
+mod native;
 mod session;
 mod signature;
 mod status;
@@ -38,6 +42,7 @@ pub use diagnostics::Diagnostic;
 pub use element::Element;
 pub use error::{Error, Result};
 pub use memory::ALIGNMENT;
+pub use native::{Binding, KernelFunction, KernelResolver, NativeKernel};
 pub use session::Session;
 pub use signature::{Function, Tensor};
 pub use target::Target;

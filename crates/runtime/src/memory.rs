@@ -14,13 +14,14 @@ use crate::element;
 use crate::error::{Error, Result};
 use crate::status::{check, host_allocator};
 
-/// The alignment in bytes of every buffer's memory: compiled code assumes it.
+/// The alignment in bytes of every buffer's memory, but for buffers imported as they lie: compiled code
+/// assumes it.
 pub const ALIGNMENT: usize = sys::IREE_HAL_HEAP_BUFFER_ALIGNMENT as usize;
 
 /// From this size on, a buffer gets pages of its own, large ones where the system has them.
 const OWN_PAGES: usize = 2 << 20;
 
-/// A buffer of `bytes`, aligned ones, which are part of `map`; for reading only.
+/// A buffer of `bytes`, which are part of `map`; for reading only. Compiled code needs them aligned.
 pub(crate) fn mapped(device: &Device, map: &Arc<Mmap>, bytes: &[u8]) -> Result<RawBuffer> {
     let data = bytes.as_ptr().cast_mut();
     // SAFETY: the pages belong to the map, which the buffer then holds. The system lets nobody write
@@ -172,7 +173,11 @@ enum Access {
 
 fn parameters(access: Access) -> sys::iree_hal_buffer_params_t {
     let access = match access {
-        Access::Read => sys::iree_hal_memory_access_bits_t_IREE_HAL_MEMORY_ACCESS_READ,
+        // Our callers decide what may be unaligned; without this IREE refuses it.
+        Access::Read => {
+            sys::iree_hal_memory_access_bits_t_IREE_HAL_MEMORY_ACCESS_READ
+                | sys::iree_hal_memory_access_bits_t_IREE_HAL_MEMORY_ACCESS_UNALIGNED
+        }
         Access::Any => sys::iree_hal_memory_access_bits_t_IREE_HAL_MEMORY_ACCESS_ALL,
     };
     // Bindgen's type of an enumeration differs between C compilers, hence the casts.

@@ -16,6 +16,7 @@ use crate::buffer::Buffer;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::instance::instance;
+use crate::native;
 use crate::signature::{Function, type_text};
 use crate::status::{check, host_allocator, string_view, text_of};
 
@@ -128,6 +129,7 @@ impl Session {
         }
         let outputs = List::new(function.results.len())?;
         {
+            native::take_failure();
             // A panic of another caller leaves IREE's context as it was.
             let context = self.0.context.lock().unwrap_or_else(PoisonError::into_inner);
             // SAFETY: context, function and lists are alive, and the lock keeps others out.
@@ -142,7 +144,8 @@ impl Session {
                     host_allocator(),
                 )
             };
-            check(status, || format!("run {:?} of {}", function.name, self.0.path.display()))?;
+            check(status, || format!("run {:?} of {}", function.name, self.0.path.display()))
+                .map_err(|error| explain(error, &self.0.path))?;
         }
         (0..function.results.len()).map(|index| self.result(function, &outputs, index)).collect()
     }
@@ -255,6 +258,7 @@ impl Context {
         };
         check(status, || "create its module for devices".to_owned())?;
         let mut modules = [hal, module];
+        native::take_failure();
         // SAFETY: both modules are alive and retained by the context; our reference to the first
         // one is given up.
         let created = unsafe {
@@ -269,7 +273,8 @@ impl Context {
             sys::iree_vm_module_release(hal);
             status
         };
-        check(created, || format!("prepare {}", path.display()))?;
+        check(created, || format!("prepare {}", path.display()))
+            .map_err(|error| explain(error, path))?;
         Ok(context)
     }
 
@@ -310,6 +315,11 @@ impl Context {
         }
         Ok(exports)
     }
+}
+
+/// What a native kernel said in place of what IREE says about it.
+fn explain(error: Error, path: &Path) -> Error {
+    native::take_failure().map_or(error, |failure| failure.into_error(path))
 }
 
 /// The numbers of arguments and results in a calling convention such as `0rr_r`, and whether all

@@ -100,6 +100,9 @@ fn local(flags: &mut Vec<String>, backend: &str, cpu: Option<(Option<&str>, &str
     flags.push("--iree-opt-level=O3".to_owned());
     // Weights are arguments: with data tiling they would be packed anew on every call.
     flags.push("--iree-opt-data-tiling=false".to_owned());
+    // What depends on constants only is computed when a module is loaded, not by the compiler: it does not
+    // have the native kernels.
+    flags.push("--iree-opt-const-eval=false".to_owned());
     // Some fused reductions need a little more than the default of 32 KiB. Our threads have 1 MiB.
     flags.push("--iree-llvmcpu-stack-allocation-limit=262144".to_owned());
 }
@@ -229,6 +232,7 @@ mod tests {
                 "--iree-llvmcpu-target-cpu=host",
                 "--iree-opt-level=O3",
                 "--iree-opt-data-tiling=false",
+                "--iree-opt-const-eval=false",
                 "--iree-llvmcpu-stack-allocation-limit=262144",
                 "--iree-input-demote-f64-to-f32=false",
             ]

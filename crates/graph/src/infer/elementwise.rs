@@ -18,7 +18,7 @@ pub fn binary(op: Binary, lhs: &TensorType, rhs: &TensorType) -> Inferred {
     let boolean = lhs.element == ElementType::I1;
     let supported = match op {
         Binary::And | Binary::Or => !lhs.element.is_float(),
-        Binary::ShiftLeft => !lhs.element.is_float() && !boolean,
+        Binary::ShiftLeft | Binary::ShiftRightLogical => !lhs.element.is_float() && !boolean,
         Binary::Add | Binary::Multiply | Binary::Maximum | Binary::Minimum => true,
         Binary::Divide | Binary::Power | Binary::Remainder | Binary::Subtract => !boolean,
     };

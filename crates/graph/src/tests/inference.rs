@@ -54,14 +54,26 @@ fn unary_operations() {
 #[test]
 fn binary_operations() {
     use Binary::*;
-    let all =
-        [Add, And, Divide, Maximum, Minimum, Multiply, Or, Power, Remainder, ShiftLeft, Subtract];
+    let all = [
+        Add,
+        And,
+        Divide,
+        Maximum,
+        Minimum,
+        Multiply,
+        Or,
+        Power,
+        Remainder,
+        ShiftLeft,
+        ShiftRightLogical,
+        Subtract,
+    ];
     for op in all {
         for element in ELEMENTS {
             let ty = matrix().with_element(element);
             let supported = match op {
                 And | Or => !element.is_float(),
-                ShiftLeft => !element.is_float() && element != ElementType::I1,
+                ShiftLeft | ShiftRightLogical => !element.is_float() && element != ElementType::I1,
                 Divide | Power | Remainder | Subtract => element != ElementType::I1,
                 _ => true,
             };

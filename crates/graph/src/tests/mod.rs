@@ -3,6 +3,7 @@
 mod builder;
 mod composites;
 mod inference;
+mod native;
 mod operands;
 mod print;
 mod properties;
