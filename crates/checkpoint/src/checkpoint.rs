@@ -171,15 +171,23 @@ impl Checkpoint {
         let Some((name, entry)) = self.entries.get_key_value(name) else {
             return Ok(None);
         };
-        let Some(file) = self.files.get(entry.file) else {
-            return Ok(None);
-        };
-        Tensor::new(name, entry, file).map(Some)
+        Tensor::new(name, entry, &self.files).map(Some)
+    }
+
+    /// What a file says about a tensor, of whatever type.
+    pub(crate) fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    /// The bytes of a tensor of whatever type, without scales that stand apart.
+    pub(crate) fn stored_bytes(&self, entry: &Entry) -> &[u8] {
+        let file = self.files.get(entry.file);
+        file.and_then(|file| file.bytes().get(entry.bytes.clone())).unwrap_or_default()
     }
 
     /// Size of all tensors in their stored form, in bytes.
     pub fn total_bytes(&self) -> u64 {
-        self.entries.values().map(|entry| entry.bytes.len() as u64).sum()
+        self.entries.values().map(|entry| entry.bytes_len() as u64).sum()
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+pub use stablemate_encodings::Float;
+use stablemate_encodings::{Bits, Nested, Packing, Scales};
+
 /// How the values of a tensor are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
@@ -9,17 +12,16 @@ pub enum Encoding {
     Dense(Float),
     /// Blocks of GGUF: quantised values that share scales.
     Block(BlockType),
-}
-
-/// A floating-point type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Float {
-    /// IEEE 754 binary32.
-    F32,
-    /// IEEE 754 binary16.
-    F16,
-    /// The upper half of a binary32.
-    Bf16,
+    /// MLX's mode "affine": `scale · code + bias`, where scale and bias are shared by a group of
+    /// neighbours in a row and stand in tensors of their own.
+    Affine {
+        /// Width of a code.
+        bits: Bits,
+        /// Values that share scale and bias.
+        group: usize,
+        /// Type of scales and biases.
+        scales: Float,
+    },
 }
 
 /// A block type of GGUF, as ggml defines it.
@@ -53,15 +55,16 @@ impl Encoding {
         match self {
             Self::Dense(_) => 1,
             Self::Block(block) => block.values(),
+            Self::Affine { group, .. } => group,
         }
     }
 
-    /// Bytes of that unit.
+    /// Bytes of that unit: codes and scales together.
     pub fn block_bytes(self) -> usize {
         match self {
-            Self::Dense(Float::F32) => 4,
-            Self::Dense(Float::F16 | Float::Bf16) => 2,
+            Self::Dense(float) => float.bytes(),
             Self::Block(block) => block.bytes(),
+            Self::Affine { bits, group, scales } => group * bits.count() / 8 + 2 * scales.bytes(),
         }
     }
 
@@ -72,6 +75,17 @@ impl Encoding {
             return None;
         }
         (values / self.block_values()).checked_mul(self.block_bytes())
+    }
+
+    /// How rows of this encoding are kept in memory; `None` for floats.
+    pub fn packing(self) -> Option<Packing> {
+        match self {
+            Self::Dense(_) => None,
+            Self::Block(block) => block.packing(),
+            Self::Affine { bits, group, scales } => {
+                Packing::new(bits, group, Scales::Affine(scales)).ok()
+            }
+        }
     }
 }
 
@@ -114,6 +128,23 @@ impl BlockType {
         }
     }
 
+    /// How rows are kept in memory.
+    fn packing(self) -> Option<Packing> {
+        let (bits, group, scales) = match self {
+            Self::Q4_0 => (Bits::Four, 32, Scales::Centred(Float::F16)),
+            Self::Q4_1 => (Bits::Four, 32, Scales::Affine(Float::F16)),
+            Self::Q5_0 => (Bits::Five, 32, Scales::Centred(Float::F16)),
+            Self::Q5_1 => (Bits::Five, 32, Scales::Affine(Float::F16)),
+            Self::Q8_0 => (Bits::Eight, 32, Scales::Centred(Float::F16)),
+            Self::Q2K => (Bits::Two, 16, Scales::Nested(Nested::MinimumsFour)),
+            Self::Q3K => (Bits::Three, 16, Scales::Nested(Nested::CentredSix)),
+            Self::Q4K => (Bits::Four, 32, Scales::Nested(Nested::MinimumsSix)),
+            Self::Q5K => (Bits::Five, 32, Scales::Nested(Nested::MinimumsSix)),
+            Self::Q6K => (Bits::Six, 16, Scales::Nested(Nested::CentredEight)),
+        };
+        Packing::new(bits, group, scales).ok()
+    }
+
     /// The name in GGUF: `Q4_0`, `Q4_K`, ….
     pub fn name(self) -> &'static str {
         match self {
@@ -131,24 +162,7 @@ impl BlockType {
     }
 }
 
-impl Float {
-    /// The name in safetensors and GGUF: `F32`, `F16`, `BF16`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "F32",
-            Self::F16 => "F16",
-            Self::Bf16 => "BF16",
-        }
-    }
-}
-
 impl fmt::Display for BlockType {
-    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        formatter.pad(self.name())
-    }
-}
-
-impl fmt::Display for Float {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         formatter.pad(self.name())
     }
@@ -159,6 +173,9 @@ impl fmt::Display for Encoding {
         match self {
             Self::Dense(float) => float.fmt(formatter),
             Self::Block(block) => block.fmt(formatter),
+            Self::Affine { bits, group, scales } => {
+                write!(formatter, "MLX {}-bit group {group} {scales}", bits.count())
+            }
         }
     }
 }

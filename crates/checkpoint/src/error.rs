@@ -81,6 +81,15 @@ pub enum Error {
         message: String,
     },
 
+    /// A checkpoint cannot be written there.
+    #[error("{}: {message}", path.display())]
+    Destination {
+        /// The path that was to be written.
+        path: PathBuf,
+        /// What is there, and what would be right.
+        message: String,
+    },
+
     /// A caller asked for rows or gave a buffer that do not fit the tensor: a mistake in the program,
     /// not in the file.
     #[error("tensor `{tensor}`: {message}")]
@@ -115,6 +124,10 @@ impl Error {
 
     pub(crate) fn unsupported(path: &Path, message: impl Into<String>) -> Self {
         Self::Unsupported { path: path.to_owned(), message: message.into() }
+    }
+
+    pub(crate) fn destination(path: &Path, message: impl Into<String>) -> Self {
+        Self::Destination { path: path.to_owned(), message: message.into() }
     }
 
     pub(crate) fn request(tensor: &str, message: impl Into<String>) -> Self {

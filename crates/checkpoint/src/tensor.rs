@@ -1,11 +1,15 @@
 //! One tensor of a checkpoint: its shape, where its bytes are, and how they become float32.
 
 use std::fmt;
+use std::iter;
 use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
 
+use memmap2::Mmap;
 use rayon::prelude::*;
 
-use crate::dequantize;
+use crate::dequantize::{self, Row};
 use crate::encoding::Encoding;
 use crate::error::Error;
 use crate::file::MappedFile;
@@ -27,6 +31,32 @@ pub(crate) struct Entry {
     pub(crate) encoding: Result<Encoding, String>,
     pub(crate) bytes: Range<usize>,
     pub(crate) transform: Transform,
+    /// Where scales and biases are, if they stand apart from the codes. Checked as `bytes` is.
+    pub(crate) groups: Option<Groups>,
+}
+
+/// Scales and biases of [`Encoding::Affine`].
+#[derive(Clone, Debug)]
+pub(crate) struct Groups {
+    pub(crate) scales: Place,
+    pub(crate) biases: Place,
+}
+
+/// Bytes of one of the checkpoint's files.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) file: usize,
+    pub(crate) bytes: Range<usize>,
+}
+
+impl Entry {
+    /// Size of the stored form, scales and biases included.
+    pub(crate) fn bytes_len(&self) -> usize {
+        let groups = self.groups.as_ref();
+        let groups =
+            groups.map_or(0, |groups| groups.scales.bytes.len() + groups.biases.bytes.len());
+        self.bytes.len() + groups
+    }
 }
 
 /// How the stored values differ from the Hugging Face ones.
@@ -52,23 +82,23 @@ pub struct Tensor<'a> {
     name: &'a str,
     encoding: Encoding,
     entry: &'a Entry,
-    file: &'a MappedFile,
+    files: &'a [MappedFile],
 }
 
 impl<'a> Tensor<'a> {
     pub(crate) fn new(
         name: &'a str,
         entry: &'a Entry,
-        file: &'a MappedFile,
+        files: &'a [MappedFile],
     ) -> Result<Self, Error> {
         let encoding = entry.encoding.clone().map_err(|kind| {
             let message = format!(
                 "stored as {kind}, which is not read; F32, F16, BF16 and, in GGUF, Q4_0, Q4_1, Q5_0, Q5_1, \
-                 Q8_0 and Q2_K to Q6_K are"
+                 Q8_0 and Q2_K to Q6_K are, and MLX's affine weights"
             );
-            Error::tensor(file.path(), &entry.stored_name, message)
+            Error::tensor(path_of(files, entry), &entry.stored_name, message)
         })?;
-        Ok(Self { name, encoding, entry, file })
+        Ok(Self { name, encoding, entry, files })
     }
 
     /// The Hugging Face name.
@@ -86,9 +116,9 @@ impl<'a> Tensor<'a> {
         self.encoding
     }
 
-    /// Size of the stored form in bytes.
+    /// Size of the stored form in bytes, scales and biases included.
     pub fn bytes_len(&self) -> usize {
-        self.entry.bytes.len()
+        self.entry.bytes_len()
     }
 
     /// Values in a row: the last extent, or 1 for a scalar.
@@ -107,9 +137,17 @@ impl<'a> Tensor<'a> {
     /// need not be aligned.
     pub fn dense_bytes(&self) -> Option<&'a [u8]> {
         match (self.encoding, self.entry.transform) {
-            (Encoding::Dense(_), Transform::None) => Some(self.stored()),
+            (Encoding::Dense(_), Transform::None) => Some(self.stored().values),
             _ => None,
         }
+    }
+
+    /// Where [`Self::dense_bytes`] lie in the file's map, for those who use them in place: the map and the
+    /// range of bytes.
+    pub fn mapped(&self) -> Option<(Arc<Mmap>, Range<usize>)> {
+        self.dense_bytes()?;
+        let file = self.files.get(self.entry.file)?;
+        Some((Arc::clone(file.map()), self.entry.bytes.clone()))
     }
 
     /// Decodes some rows to float32. `out` has `rows.len() * row_len()` values.
@@ -156,42 +194,100 @@ impl<'a> Tensor<'a> {
     /// Tells the system that the stored bytes are not needed any more for now, so that their pages
     /// leave memory. Reading the tensor again is fine: it comes from the file again.
     pub fn release(&self) {
-        self.file.release(self.entry.bytes.clone());
+        for (file, bytes) in self.places() {
+            file.release(bytes);
+        }
     }
 
-    fn stored(&self) -> &'a [u8] {
-        // Never empty-handed: the range was checked when the file was opened.
-        self.file.bytes().get(self.entry.bytes.clone()).unwrap_or_default()
+    /// The same as [`Self::release`] for some rows alone, so that what was made of them is not kept twice. Rows
+    /// that do not exist are passed over.
+    pub fn release_rows(&self, rows: Range<usize>) {
+        let all = self.rows();
+        let (mut start, mut end) = (rows.start.min(all), rows.end.min(all));
+        if let Transform::InterleavedHeads(heads) = self.entry.transform {
+            // Rows of a head are stored among each other: those of whole heads.
+            let head = (all / heads.max(1)).max(1);
+            (start, end) = (start / head * head, end.next_multiple_of(head).min(all));
+        }
+        for (file, bytes) in self.places() {
+            // Every kind of bytes has the same number for each row.
+            let row = bytes.len() / all.max(1);
+            let rows = bytes.start + start * row..bytes.start + end * row;
+            file.release(rows);
+        }
+    }
+
+    /// Whether two tensors are stored alike: shape, encoding, and each byte. Such tensors have the same values.
+    pub fn stored_like(&self, other: &Tensor<'_>) -> bool {
+        let (one, two) = (self.stored(), other.stored());
+        self.shape() == other.shape()
+            && self.encoding == other.encoding
+            && self.entry.transform == other.entry.transform
+            && (one.values, one.scales, one.biases) == (two.values, two.scales, two.biases)
+    }
+
+    /// The file that holds the values.
+    pub(crate) fn path(&self) -> &'a Path {
+        path_of(self.files, self.entry)
+    }
+
+    pub(crate) fn transform(&self) -> Transform {
+        self.entry.transform
+    }
+
+    /// The files and ranges of all that is stored: values, scales, biases.
+    fn places(&self) -> impl Iterator<Item = (&'a MappedFile, Range<usize>)> {
+        let groups = self.entry.groups.iter().flat_map(|groups| [&groups.scales, &groups.biases]);
+        let groups = groups.map(|place| (place.file, &place.bytes));
+        let places = iter::once((self.entry.file, &self.entry.bytes)).chain(groups);
+        places.filter_map(|(file, bytes)| Some((self.files.get(file)?, bytes.clone())))
+    }
+
+    /// All that is stored.
+    fn stored(&self) -> Row<'a> {
+        // Never empty-handed: the ranges were checked when the files were opened.
+        let mut parts = self.places().filter_map(|(file, bytes)| file.bytes().get(bytes));
+        let mut part = || parts.next().unwrap_or_default();
+        Row { values: part(), scales: part(), biases: part() }
+    }
+
+    /// What is stored of the row that is `row` to the outside.
+    pub(crate) fn stored_row(&self, row: usize) -> Row<'a> {
+        let row = match self.entry.transform {
+            Transform::InterleavedHeads(heads) if self.shape().len() > 1 => {
+                interleaved(row, self.rows(), heads)
+            }
+            _ => row,
+        };
+        let rows = self.rows().max(1);
+        let part = |bytes: &'a [u8]| {
+            let length = bytes.len() / rows;
+            bytes.get(row * length..(row + 1) * length).unwrap_or_default()
+        };
+        let Row { values, scales, biases } = self.stored();
+        Row { values: part(values), scales: part(scales), biases: part(biases) }
     }
 
     /// `row < self.rows()` and `out.len() == self.row_len() > 0`.
     fn decode_row(&self, row: usize, out: &mut [f32]) {
         match self.entry.transform {
-            Transform::None => self.decode_stored_row(row, out),
             Transform::OneAdded => {
-                self.decode_stored_row(row, out);
+                dequantize::decode(self.encoding, self.stored_row(row), out);
                 out.iter_mut().for_each(|value| *value -= 1.0);
             }
-            Transform::InterleavedHeads(heads) if self.shape().len() > 1 => {
-                self.decode_stored_row(interleaved(row, self.rows(), heads), out);
-            }
-            Transform::InterleavedHeads(heads) => {
+            Transform::InterleavedHeads(heads) if self.shape().len() == 1 => {
                 let mut stored = vec![0.0; out.len()];
-                self.decode_stored_row(row, &mut stored);
+                dequantize::decode(self.encoding, self.stored_row(row), &mut stored);
                 let count = out.len();
                 for (place, value) in out.iter_mut().enumerate() {
                     *value =
                         stored.get(interleaved(place, count, heads)).copied().unwrap_or_default();
                 }
             }
+            Transform::None | Transform::InterleavedHeads(_) => {
+                dequantize::decode(self.encoding, self.stored_row(row), out);
+            }
         }
-    }
-
-    fn decode_stored_row(&self, row: usize, out: &mut [f32]) {
-        let bytes = self.bytes_len() / self.rows().max(1);
-        let start = row * bytes;
-        let stored = self.stored().get(start..start + bytes).unwrap_or_default();
-        dequantize::decode(self.encoding, stored, out);
     }
 }
 
@@ -199,6 +295,11 @@ impl fmt::Debug for Tensor<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         write!(formatter, "{} {:?} {}", self.name, self.shape(), self.encoding)
     }
+}
+
+/// The file of an entry; entries are only made for files there are.
+fn path_of<'a>(files: &'a [MappedFile], entry: &Entry) -> &'a Path {
+    files.get(entry.file).map_or(Path::new(""), MappedFile::path)
 }
 
 /// Where row `row` of `rows`, which belong to `heads` heads, is stored. The heads divide the rows

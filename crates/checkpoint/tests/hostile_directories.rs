@@ -188,7 +188,12 @@ fn shards() {
 #[test]
 fn quantised_checkpoints() {
     for (config, part) in [
-        (r#"{"quantization": {"group_size": 64, "bits": 4}}"#, "`quantization`"),
+        (r#"{"quantization": {"bits": 4}}"#, "`quantization`"),
+        (
+            r#"{"quantization": {"group_size": 64, "bits": 4}, "quantization_config": {"quant_method": "gptq"}}"#,
+            "(gptq)",
+        ),
+        (r#"{"compression_config": {"a": 1}}"#, "`compression_config`"),
         (r#"{"quantization_config": {"quant_method": "gptq"}}"#, "`quantization_config`"),
         (r#"{"quantization_config": {"quant_method": "awq"}}"#, "(awq)"),
         (r#"{"text_config": {"quantization_config": {"quant_method": "fp8"}}}"#, "(fp8)"),
@@ -198,7 +203,7 @@ fn quantised_checkpoints() {
     }
     let none = directory(&[("config.json", br#"{"quantization_config": null}"#)]);
     Checkpoint::open(none.path()).unwrap();
-    for name in ["q.scales", "q.qweight", "q.weight_scale_inv"] {
+    for name in ["q.qweight", "q.weight_scale_inv", "q.absmax"] {
         let header = HEADER.replace("b.weight", name);
         refused_files(
             &[("model.safetensors", &file(&header, 32))],

@@ -101,7 +101,9 @@ pub fn quantize_row(
     scales: &mut [u32],
 ) -> Result<(), QuantizeError> {
     let Scales::Affine(float) = packing.scales() else {
-        return Err(QuantizeError::Form(format!("{packing}: only affine packings are quantised to")));
+        return Err(QuantizeError::Form(format!(
+            "{packing}: only affine packings are quantised to"
+        )));
     };
     let group = packing.group();
     let fits = values.len().is_multiple_of(group)

@@ -12,15 +12,19 @@ use crate::workspace::{Tools, Workspace};
 
 /// Every crate of the workspace and the crates of the workspace it may be built from.
 const DIRECTIONS: &[(&str, &[&str])] = &[
+    ("stablemate-encodings", &[]),
+    ("stablemate-kernels", &["stablemate-encodings"]),
     ("stablemate-graph", &[]),
-    ("stablemate-checkpoint", &[]),
+    ("stablemate-checkpoint", &["stablemate-encodings"]),
     ("stablemate-text", &["stablemate-checkpoint"]),
-    ("stablemate-models", &["stablemate-graph", "stablemate-checkpoint"]),
+    ("stablemate-models", &["stablemate-graph", "stablemate-checkpoint", "stablemate-encodings"]),
     ("stablemate-runtime", &["stablemate-graph"]),
     ("stablemate-engine", &[]),
     (
         "stablemate",
         &[
+            "stablemate-encodings",
+            "stablemate-kernels",
             "stablemate-graph",
             "stablemate-checkpoint",
             "stablemate-text",
@@ -31,7 +35,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ),
     ("stablemate-cli", &["stablemate"]),
     ("stablemate-fixtures", &[]),
-    ("xtask", &[]),
+    ("xtask", &["stablemate-fixtures"]),
 ];
 
 /// Programs and not libraries: not even tests may use them as a library.

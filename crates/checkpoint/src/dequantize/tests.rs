@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use stablemate_fixtures::gguf::{Kind, random_blocks};
 
-use super::decode;
+use super::Row;
 use crate::encoding::{BlockType, Encoding, Float};
 
 /// fixtures/gguf_blocks.json: blocks and what gguf-py makes of them, in hexadecimal.
@@ -25,6 +25,10 @@ struct Block {
     kind: String,
     bytes: String,
     values: String,
+}
+
+fn decode(encoding: Encoding, bytes: &[u8], out: &mut [f32]) {
+    super::decode(encoding, Row::alone(bytes), out);
 }
 
 fn encodings() -> impl Iterator<Item = Encoding> {
@@ -79,6 +83,7 @@ fn kind(encoding: Encoding) -> Kind {
         Encoding::Dense(Float::F32) => Kind::F32,
         Encoding::Dense(Float::F16) => Kind::F16,
         Encoding::Dense(Float::Bf16) => Kind::BF16,
+        Encoding::Affine { .. } => unreachable!("not an encoding of GGUF"),
         Encoding::Block(block) => {
             let place = BlockType::ALL.iter().position(|other| *other == block).unwrap();
             Kind::BLOCKS[place]

@@ -9,7 +9,7 @@ use super::metadata::Metadata;
 use super::names;
 use super::split;
 use crate::config::RawConfig;
-use crate::dequantize;
+use crate::dequantize::{self, Row};
 use crate::encoding::{Encoding, Float};
 use crate::error::Error;
 use crate::file::MappedFile;
@@ -98,7 +98,7 @@ fn rope_factors(parts: &[(MappedFile, super::header::Header)]) -> Result<Option<
     let bytes = file.bytes().get(tensor.bytes.clone()).unwrap_or_default();
     // As many floats as there are bytes for in the file.
     let mut factors = vec![0.0; bytes.len() / 4];
-    dequantize::decode(Encoding::Dense(Float::F32), bytes, &mut factors);
+    dequantize::decode(Encoding::Dense(Float::F32), Row::alone(bytes), &mut factors);
     Ok(Some(factors))
 }
 
@@ -119,6 +119,7 @@ fn entry(
         encoding: tensor.encoding.clone(),
         bytes: tensor.bytes.clone(),
         transform,
+        groups: None,
     };
     Ok((name, entry))
 }

@@ -1,5 +1,6 @@
 //! Hugging Face directories: config.json and safetensors.
 
+mod mlx;
 mod quantized;
 mod safetensors;
 mod weights;
@@ -20,26 +21,29 @@ pub(crate) use weights::refuse_pickles;
 /// The configuration's file name.
 pub(crate) const CONFIG: &str = "config.json";
 
+/// Tensors by name.
+type Named = BTreeMap<String, Entry>;
+
 /// An opened directory.
 pub(crate) struct Model {
     pub(crate) files: Vec<MappedFile>,
     pub(crate) config: RawConfig,
     pub(crate) generation_config: Option<Value>,
-    /// By name.
-    pub(crate) entries: BTreeMap<String, Entry>,
+    pub(crate) entries: Named,
 }
 
 /// Opens a directory that has a config.json.
 pub(crate) fn open(directory: &Path) -> Result<Model, Error> {
     let config_path = directory.join(CONFIG);
     let config = RawConfig::from_json(&file::read_text(&config_path)?, &config_path)?;
-    quantized::refuse_config(&config)?;
+    let quantization = mlx::Quantization::read(&config)?;
+    quantized::refuse_config(&config, quantization.is_some())?;
     let generation_config = generation_config(&directory.join("generation_config.json"))?;
     let files = weights::find(directory)?
         .iter()
         .map(|path| MappedFile::open(path))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+    let mut entries = Named::new();
     for (index, file) in files.iter().enumerate() {
         for (name, entry) in safetensors::parse(file.bytes(), index, file.path())? {
             if let Some(first) = entries.get(&name) {
@@ -52,6 +56,10 @@ pub(crate) fn open(directory: &Path) -> Result<Model, Error> {
     }
     weights::check_index(directory, &files, &entries)?;
     quantized::refuse_tensors(directory, &entries)?;
+    match &quantization {
+        Some(quantization) => entries = mlx::join(quantization, entries, &files)?,
+        None => mlx::refuse_scales(&config_path, &entries, &files)?,
+    }
     Ok(Model { files, config, generation_config, entries: with_model_prefix(entries) })
 }
 
@@ -70,7 +78,7 @@ fn generation_config(path: &Path) -> Result<Option<Value>, Error> {
 /// Checkpoints of the bare model (`LlamaModel`, not `LlamaForCausalLM`) have the same tensors
 /// without the leading `model.`: `embed_tokens.weight`, `layers.0.…`, `norm.weight`. They get the
 /// prefix, as transformers does when it loads them; `lm_head` stands beside the model and stays.
-fn with_model_prefix(entries: BTreeMap<String, Entry>) -> BTreeMap<String, Entry> {
+fn with_model_prefix(entries: Named) -> Named {
     const EMBEDDING: &str = "embed_tokens.weight";
     if !entries.contains_key(EMBEDDING) || entries.keys().any(|name| name.starts_with("model.")) {
         return entries;

@@ -1,4 +1,4 @@
-//! Quantised Hugging Face checkpoints (MLX, GPTQ, AWQ, FP8, bitsandbytes, …): refused by name.
+//! Quantised Hugging Face checkpoints other than MLX's (GPTQ, AWQ, FP8, bitsandbytes, …): refused by name.
 //!
 //! Their tensors have the usual names and other meanings, so each sign of them is looked for.
 
@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::mlx::{KEYS as KEYS_OF_MLX, is_mlx};
 use crate::config::RawConfig;
 use crate::error::Error;
 use crate::tensor::Entry;
@@ -20,7 +21,6 @@ const KEYS: &[(&str, &str)] = &[
 
 /// Endings of tensors that only quantised checkpoints have.
 const ENDINGS: &[(&str, &str)] = &[
-    (".scales", "MLX or GPTQ"),
     (".qweight", "GPTQ or AWQ"),
     (".qzeros", "GPTQ or AWQ"),
     (".weight_scale", "FP8 or compressed-tensors"),
@@ -30,16 +30,19 @@ const ENDINGS: &[(&str, &str)] = &[
     (".quant_map", "bitsandbytes"),
 ];
 
-const INSTEAD: &str = "quantised Hugging Face checkpoints are not read by this version; use the original \
-                       checkpoint or a GGUF file";
+const INSTEAD: &str = "of quantised checkpoints, those of MLX (mode \"affine\") and GGUF files are read; use one of \
+                       these or the original checkpoint";
 
-/// Looks at config.json, and at the text part of a multimodal one.
-pub(super) fn refuse_config(config: &RawConfig) -> Result<(), Error> {
+/// Looks at config.json, and at the text part of a multimodal one. `mlx`: what the keys that MLX uses say has
+/// been read.
+pub(super) fn refuse_config(config: &RawConfig, mlx: bool) -> Result<(), Error> {
     let text_config = config.peek("text_config");
     for (key, writer) in KEYS {
         let nested =
             text_config.and_then(|object| object.get(key)).filter(|value| !value.is_null());
-        if let Some(value) = config.peek(key).filter(|value| !value.is_null()).or(nested) {
+        let own = config.peek(key).filter(|value| !value.is_null());
+        let read = |value: &&Value| mlx && KEYS_OF_MLX.contains(key) && is_mlx(value);
+        if let Some(value) = own.filter(|value| !read(value)).or(nested) {
             let method = value.get("quant_method").and_then(Value::as_str).unwrap_or(writer);
             let message =
                 format!("key `{key}` says that the weights are quantised ({method}): {INSTEAD}");

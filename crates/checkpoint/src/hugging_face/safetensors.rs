@@ -98,6 +98,7 @@ fn entry(
         encoding: encoding(dtype),
         bytes: start + first..start + last,
         transform: Transform::None,
+        groups: None,
     })
 }
 

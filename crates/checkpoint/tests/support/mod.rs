@@ -1,4 +1,5 @@
 //! A small GGUF file to spoil, and ways to open what comes of it.
+#![allow(dead_code, reason = "each test uses some of it")]
 
 use stablemate_checkpoint::Checkpoint;
 use stablemate_fixtures::gguf::{Kind, Value, Writer, random_blocks};

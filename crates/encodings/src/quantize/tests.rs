@@ -64,8 +64,7 @@ fn equal_to_mlx_bit_for_bit() {
     let reference: Reference =
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     for case in &reference.cases {
-        let label =
-            format!("{} {} bits group {} {}", case.dtype, case.bits, case.group, case.kind);
+        let label = format!("{} {} bits group {} {}", case.dtype, case.bits, case.group, case.kind);
         let (float, bits) = (float(&case.dtype), Bits::new(case.bits).unwrap());
         let packing = Packing::new(bits, case.group, Scales::Affine(float)).unwrap();
         let values = widened(float, &unhex(&reference.inputs[&case.dtype][&case.kind]));
