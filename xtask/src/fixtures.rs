@@ -1,15 +1,13 @@
 //! `cargo xtask fixtures`: makes the reference answers again, with the Python programs of `oracle/` and the packages
 //! they pin. Nobody needs this to build, run or test the product: the answers are committed.
 
-use std::fs;
-use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::install;
+use crate::install::environment;
 use crate::process;
-use crate::workspace::Workspace;
+use crate::workspace::{Tools, Workspace};
 
 /// The programs in the order in which they run, and what each makes. `oracle/README.md` says more.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -19,6 +17,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("gguf_blocks.py", "fixtures/gguf_blocks.json"),
     ("tokenizers_fixtures.py", "fixtures/tokenizers/<kind>/"),
     ("chat_templates.py", "fixtures/chat_templates.json"),
+    ("mlx_quantize.py", "fixtures/mlx/"),
 ];
 
 /// Runs the programs named, or all; or only lists them.
@@ -34,7 +33,9 @@ pub fn run(workspace: &Workspace, names: &[String], list: bool) -> Result<()> {
         return Ok(());
     }
     let oracle = workspace.root().join("oracle");
-    let python = environment(&workspace.root().join("target/oracle"), &oracle)?;
+    let folder = workspace.root().join("target/oracle");
+    let requirements = oracle.join("requirements.txt");
+    let python = environment::provide(&folder, &requirements, &Tools::none(), &[])?;
     for (name, makes) in chosen {
         eprintln!("oracle/{name} makes {makes}");
         process::run(Command::new(&python).arg(name).current_dir(&oracle))?;
@@ -58,32 +59,10 @@ fn chosen(names: &[String]) -> Result<Vec<(&'static str, &'static str)>> {
         .collect())
 }
 
-/// A virtual environment with exactly what requirements.txt asks for; returns its Python.
-fn environment(folder: &Path, oracle: &Path) -> Result<std::path::PathBuf> {
-    let requirements = oracle.join("requirements.txt");
-    let wanted =
-        fs::read_to_string(&requirements).with_context(|| requirements.display().to_string())?;
-    let stamp = folder.join("installed-requirements.txt");
-    let python = folder.join("bin/python");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(python);
-    }
-    install::require_virtual_environments()?;
-    process::run_showing_errors(
-        Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder),
-    )?;
-    let mut command = Command::new(&python);
-    command
-        .args(["-m", "pip", "install", "--disable-pip-version-check", "--requirement"])
-        .arg(&requirements);
-    process::run_showing_errors(&mut command)
-        .context("could not install the packages of oracle/requirements.txt")?;
-    fs::write(&stamp, wanted).with_context(|| stamp.display().to_string())?;
-    Ok(python)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

@@ -2,6 +2,7 @@
 //! Developer commands, run as `cargo xtask <command>`; `--help` lists them.
 //! Never: is part of the product, or depends on it; what the product can do itself, its own binary is asked to do.
 
+mod bench;
 mod checks;
 mod demo;
 mod fixtures;
@@ -9,9 +10,11 @@ mod freshness;
 mod install;
 mod process;
 mod report;
+mod synth;
 mod test;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -44,6 +47,20 @@ enum Command {
     },
     /// Install what building and testing need; prints on stdout the line plain cargo needs, if any
     Setup,
+    /// Measure against llama.cpp, both in turn, on models with random weights
+    Bench(bench::Arguments),
+    /// Write a model of a published shape with random weights, for measuring; prints its path
+    Synth {
+        /// The shape: llama-3.2-1b, llama-3.1-8b, smollm2-135m or tiny
+        #[arg(long, default_value = "llama-3.2-1b", value_parser = synth::Shape::find)]
+        shape: &'static synth::Shape,
+        /// How the matrices are stored
+        #[arg(long, value_enum)]
+        encoding: synth::Encoding,
+        /// The .gguf file, or MLX's directory [default: in target/stablemate-bench]
+        #[arg(long, value_name = "PATH")]
+        output: Option<PathBuf>,
+    },
     /// Make the reference answers in fixtures/ again, with the Python programs of oracle/
     Fixtures {
         /// Programs to run (all, when none is named)
@@ -71,6 +88,12 @@ fn run(command: Command) -> Result<()> {
         Command::Demo { prompt } => demo::run(&workspace, &prompt),
         Command::Test { only } => test::run(&workspace, &only),
         Command::Setup => setup(&workspace),
+        Command::Bench(arguments) => bench::run(&workspace, &arguments),
+        Command::Synth { shape, encoding, output } => {
+            let path = synth::provide(&workspace, shape, encoding, output.as_deref())?;
+            println!("{}", path.display());
+            Ok(())
+        }
         Command::Fixtures { programs, list } => fixtures::run(&workspace, &programs, list),
     }
 }

@@ -85,10 +85,16 @@ impl Tools {
         for (name, _) in env::vars_os().filter(|(name, _)| describes_this_program(name)) {
             command.env_remove(name);
         }
+        self.put_on_path(&mut command)?;
+        Ok(command)
+    }
+
+    /// Lets a command find these tools before those of PATH.
+    pub fn put_on_path(&self, command: &mut Command) -> Result<()> {
         if !self.folders.is_empty() {
             command.env("PATH", joined(&self.folders, env::var_os("PATH"))?);
         }
-        Ok(command)
+        Ok(())
     }
 }
 

@@ -1,7 +1,8 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
-use stablemate::EmitOptions;
+use crate::names::{activations, backend, cache_element, isa};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use stablemate::{Activations, Backend, CacheElement, EmitOptions, Isa};
 use std::path::PathBuf;
 
 /// Run language models on OpenXLA: checkpoints become StableHLO, compiled by IREE.
@@ -36,6 +37,12 @@ pub enum Command {
     Logits(LogitsArguments),
     /// Print the token ids of a text
     Tokenize(TokenizeArguments),
+    /// Measure a model: tokens per second, memory, share of the memory's bandwidth
+    Bench(BenchArguments),
+    /// Compare native kernels with the portable text: logits, greedy tokens
+    Verify(VerifyArguments),
+    /// Write a quantised copy of a model
+    Quantize(QuantizeArguments),
     /// Install the compiler
     Setup(SetupArguments),
     /// Say what is installed, what is missing, and how to mend it
@@ -51,14 +58,39 @@ pub struct ModelArgument {
 }
 
 /// How a model is loaded.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct LoadArguments {
-    /// Threads that compute [default: all cores]
+    /// Threads that compute [default: all physical cores]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub threads: Option<usize>,
-    /// The longest sequence, in tokens [default: what the model is made for]
+    #[command(flatten)]
+    pub arithmetic: ArithmeticArguments,
+    /// The longest sequence, in tokens [default: what the model is made for, as far as half of the memory holds it]
     #[arg(long, visible_alias = "context", value_name = "TOKENS", value_parser = at_least_one)]
     pub ctx_size: Option<usize>,
+}
+
+/// How numbers are held and computed with.
+#[derive(Args, Clone, Debug)]
+pub struct ArithmeticArguments {
+    /// Who computes: kernels of this program, or IREE alone from the portable text
+    #[arg(long, default_value = "native", value_name = "WHO", value_parser = backend())]
+    pub backend: Backend,
+    /// Instructions that native kernels use [default: the best of this machine]
+    #[arg(long, value_name = "SET", value_parser = isa())]
+    pub isa: Option<Isa>,
+    /// How products with quantised weights round activations: not noticeably, or to 8 bits (faster, lossy)
+    #[arg(long, default_value = "exact", value_name = "HOW", value_parser = activations())]
+    pub activations: Activations,
+    /// How keys and values are kept: q8 is smaller and lossy
+    #[arg(long, default_value = "f16", value_name = "TYPE", value_parser = cache_element())]
+    pub kv_dtype: CacheElement,
+    /// Quantise dense weights to this many bits while loading: 2, 3, 4, 5, 6 or 8
+    #[arg(long, value_name = "BITS")]
+    pub quantize: Option<usize>,
+    /// Weights that share a scale, with --quantize: 32, 64 or 128
+    #[arg(long, default_value_t = 64, value_name = "N", requires = "quantize")]
+    pub group_size: usize,
 }
 
 /// How tokens are chosen.
@@ -216,6 +248,84 @@ pub struct TokenizeArguments {
     /// Print each token beside its id
     #[arg(long)]
     pub pieces: bool,
+}
+
+/// `bench`.
+#[derive(Args, Debug)]
+pub struct BenchArguments {
+    #[command(flatten)]
+    pub model: ModelArgument,
+    /// Tokens of the prompts to process
+    #[arg(short = 'p', long, value_delimiter = ',', default_value = "128,512", value_name = "TOKENS")]
+    pub prompt: Vec<usize>,
+    /// Tokens to generate, for each sequence
+    #[arg(short = 'n', long, default_value_t = 32, value_name = "TOKENS")]
+    pub generate: usize,
+    /// Sequences that generate at the same time
+    #[arg(short, long, value_delimiter = ',', default_value = "1", value_parser = at_least_one, value_name = "SEQUENCES")]
+    pub batch: Vec<usize>,
+    /// Tokens of context before generation
+    #[arg(short, long, value_delimiter = ',', default_value = "0", value_name = "TOKENS")]
+    pub depth: Vec<usize>,
+    /// Repetitions; medians are shown
+    #[arg(short, long, default_value_t = 5, value_parser = at_least_one, value_name = "N")]
+    pub repetitions: usize,
+    /// Form of the report
+    #[arg(short, long, default_value = "table", value_enum)]
+    pub output: ReportFormat,
+    /// Measure what standard input asks for, a JSON object per line, and answer with one each
+    #[arg(long, hide = true)]
+    pub session: bool,
+    #[command(flatten)]
+    pub load: LoadArguments,
+}
+
+/// Form of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// Aligned columns.
+    Table,
+    /// A table in Markdown.
+    Markdown,
+    /// One JSON object.
+    Json,
+}
+
+/// `verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArguments {
+    #[command(flatten)]
+    pub model: ModelArgument,
+    /// A text to continue; may be given several times [default: three short ones, or made-up token ids]
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Vec<String>,
+    /// Token ids to continue: 1,2,3
+    #[arg(long, value_delimiter = ',', value_parser = token_id, value_name = "IDS", conflicts_with = "prompt")]
+    pub prompt_ids: Option<Vec<u32>>,
+    /// Greedy tokens of each
+    #[arg(short = 'n', long, default_value_t = 32, value_parser = at_least_one, value_name = "N")]
+    pub max_tokens: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub load: LoadArguments,
+}
+
+/// `quantize`.
+#[derive(Args, Debug)]
+pub struct QuantizeArguments {
+    #[command(flatten)]
+    pub model: ModelArgument,
+    /// Folder to write, in MLX's layout; must not hold anything yet
+    #[arg(long, short, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Bits of a weight: 2, 3, 4, 5, 6 or 8
+    #[arg(long, default_value_t = 4, value_name = "BITS")]
+    pub bits: usize,
+    /// Weights that share a scale and a bias: 32, 64 or 128
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    pub group_size: usize,
 }
 
 /// `setup`.

@@ -4,7 +4,7 @@ use crate::arguments::{Arguments, LoadArguments, ModelArgument};
 use crate::progress::Bars;
 use anyhow::Context;
 use stablemate::hub::Hub;
-use stablemate::{Folders, LoadOptions, Model, ProgressSink};
+use stablemate::{Folders, LoadOptions, Model, Quantize};
 use std::path::PathBuf;
 
 /// Folders, the hub, and where progress goes.
@@ -41,13 +41,27 @@ impl Environment {
         Ok(path?)
     }
 
+    /// How a model is loaded.
+    pub fn load_options(&self, load: &LoadArguments) -> LoadOptions {
+        let arithmetic = &load.arithmetic;
+        let quantize = |bits| Quantize { bits, group_size: arithmetic.group_size };
+        LoadOptions {
+            backend: arithmetic.backend,
+            threads: load.threads,
+            isa: arithmetic.isa,
+            activations: arithmetic.activations,
+            cache: arithmetic.kv_dtype,
+            quantize: arithmetic.quantize.map(quantize),
+            context: load.ctx_size,
+            progress: self.bars.sink(),
+            ..LoadOptions::new(self.folders.clone())
+        }
+    }
+
     /// A model, ready to generate.
     pub fn load(&self, model: &ModelArgument, load: &LoadArguments) -> anyhow::Result<Model> {
         let path = self.resolve(model)?;
-        let progress: ProgressSink = self.bars.sink();
-        let mut options = LoadOptions::new(self.folders.clone());
-        (options.threads, options.context) = (load.threads, load.ctx_size);
-        options.progress = progress;
+        let options = self.load_options(load);
         let model = Model::load(path, &options);
         self.bars.clear();
         let model = model?;

@@ -7,6 +7,7 @@
 mod arguments;
 mod commands;
 mod environment;
+mod names;
 mod output;
 mod progress;
 
@@ -38,6 +39,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Inspect(command) => commands::inspect::run(command, &environment),
         Command::Logits(command) => commands::logits::run(command, &environment),
         Command::Tokenize(command) => commands::tokenize::run(command, &environment),
+        Command::Bench(command) => commands::bench::run(command, &environment),
+        Command::Verify(command) => return commands::verify::run(command, &environment),
+        Command::Quantize(command) => commands::quantize::run(command, &environment),
         Command::Setup(command) => commands::setup::run(command, &environment),
         Command::Doctor => return commands::doctor::run(&environment),
     };

@@ -55,6 +55,11 @@ impl<R: Runner> Generator<R> {
         &mut self.runner
     }
 
+    /// The runner, with a cache whose content nobody knows.
+    pub fn into_runner(self) -> R {
+        self.runner
+    }
+
     /// Checks a prompt and parameters and begins a generation; nothing is computed before the first
     /// token is asked for.
     ///

@@ -1,6 +1,7 @@
 //! Construction of modules and functions.
 
 use crate::ir::{Argument, Function, Literal, Module, Op, Operation, ValueId, ValueInfo};
+use crate::symbols::{decomposition_name, symbol};
 use crate::{ElementType, GraphError, Inferred, Kernel, TensorType, Value, Violation, infer};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -248,7 +249,11 @@ impl<'m> Builder<'m> {
         attributes: &[String],
         decompose: impl for<'d> FnOnce(&'d Builder<'d>, &[Value<'d>]) -> Vec<Value<'d>>,
     ) -> Result<(String, Vec<TensorType>), GraphError> {
-        let name = self.module.decomposition_name(kernel, types, attributes);
+        let name = {
+            let module = self.module.state.borrow();
+            let taken = |name: &str| module.private.iter().any(|f| f.name == name);
+            decomposition_name(kernel, types, attributes, taken)
+        };
         let inner = Builder::new(self.module, name.clone(), false);
         inner.state.borrow_mut().scope.clone_from(&self.state.borrow().scope);
         let arguments: Vec<Value<'_>> = types
@@ -415,53 +420,4 @@ impl State {
         self.values.push(ValueInfo { name, ty });
         id
     }
-}
-
-impl ModuleBuilder {
-    /// A symbol that depends on the kernel and its operands only, so that an unrelated change
-    /// elsewhere in the model does not rename it.
-    fn decomposition_name(
-        &self,
-        kernel: &Kernel,
-        types: &[TensorType],
-        attributes: &[String],
-    ) -> String {
-        let shapes: Vec<String> = types
-            .iter()
-            .filter(|ty| ty.rank() > 0)
-            .map(|ty| {
-                let sizes: Vec<String> = ty.sizes().iter().map(ToString::to_string).collect();
-                format!("{}x{}", sizes.join("x"), ty.element)
-            })
-            .collect();
-        let mut name = format!("{}.{}", kernel.short_name(), shapes.join("_"));
-        for attribute in attributes {
-            let value: String =
-                attribute.split(" : ").next().unwrap_or("").chars().map(symbol_character).collect();
-            name = format!("{name}.{value}");
-        }
-        let state = self.state.borrow();
-        let taken = |name: &str| state.private.iter().any(|f| f.name == name);
-        let mut candidate = name.clone();
-        let mut n = 1;
-        // Same sizes with other labels: another specification.
-        while taken(&candidate) {
-            n += 1;
-            candidate = format!("{name}_{n}");
-        }
-        candidate
-    }
-}
-
-fn symbol_character(c: char) -> char {
-    if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') { c } else { '_' }
-}
-
-/// A name MLIR accepts bare: letters, digits, `.`, `_`, not beginning with a digit or a dot.
-fn symbol(name: &str) -> String {
-    let mut text: String = name.chars().map(symbol_character).collect();
-    if !text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
-        text.insert(0, '_');
-    }
-    text
 }

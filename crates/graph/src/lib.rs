@@ -28,6 +28,7 @@ mod ir;
 mod native;
 mod print;
 mod shape;
+mod symbols;
 mod value;
 
 pub use builder::{Builder, ModuleBuilder, Scope};

@@ -5,9 +5,9 @@ use crate::dimensions::{
     FEATURE, HEAD_DIM, KEY, KV_HEAD, MIXED, MODEL, QUERY, VALUE, VALUE_DIM, VOCABULARY,
 };
 use crate::parts::{Activation, Block, Gated, Gqa, Linear, Norm, NormKind, Rope, Span};
-use crate::{Decoder, Embedding, ModelError, Param, ParamTable, State, StateEntry};
+use crate::{CacheElement, Decoder, Embedding, ModelError, Param, ParamTable, State, StateEntry};
 use stablemate_checkpoint::RawConfig;
-use stablemate_graph::{Dimension, ElementType};
+use stablemate_graph::Dimension;
 
 /// A configuration together with the parameters and the state declared so far.
 pub struct Blueprint<'c> {
@@ -168,7 +168,7 @@ impl<'c> Blueprint<'c> {
 
     /// Declares a state tensor.
     pub fn state(&mut self, name: String, heads: Dimension, width: Dimension) -> State {
-        self.states.push(StateEntry { name, heads, width, element: ElementType::F32 });
+        self.states.push(StateEntry { name, heads, width, element: CacheElement::F32 });
         State(self.states.len() - 1)
     }
 
@@ -201,6 +201,7 @@ impl<'c> Blueprint<'c> {
             span: Span::Full,
             scale: 1.0 / (head_dim as f32).sqrt(),
             softcap: None,
+            sinks: None,
             keys: self.state(format!("cache.{n}.keys"), kv, HEAD_DIM.of(head_dim)),
             values: self.state(format!("cache.{n}.values"), kv, VALUE_DIM.of(head_dim)),
         }

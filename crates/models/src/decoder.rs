@@ -2,7 +2,7 @@
 
 use crate::dimensions::{MODEL, TOKEN};
 use crate::parts::{Block, Norm, Span};
-use crate::{Blueprint, ModelError};
+use crate::{Blueprint, CacheElement, ModelError};
 use crate::{Param, ParamTable, StateEntry, Step, families, kernels};
 use stablemate_checkpoint::RawConfig;
 use stablemate_graph::Value;
@@ -75,6 +75,13 @@ impl Decoder {
         self.head = self.params.declare(HEAD.to_string(), shape);
     }
 
+    /// Holds the cache of keys and values as `element`; f32 until this is called.
+    pub fn set_cache_element(&mut self, element: CacheElement) {
+        for state in &mut self.states {
+            state.element = element;
+        }
+    }
+
     /// Bytes of state that one token takes in all layers.
     pub fn state_bytes_per_token(&self) -> usize {
         self.states.iter().map(StateEntry::bytes_per_token).sum()
@@ -84,7 +91,7 @@ impl Decoder {
     pub(crate) fn stream<'b>(&self, step: &Step<'b>) -> Value<'b> {
         let mut x = {
             let _scope = step.scope("embedding");
-            let rows = kernels::embed(step.param(self.embedding.table), step.tokens());
+            let rows = kernels::embed(step.weight(self.embedding.table), step.tokens());
             match self.embedding.scale {
                 Some(scale) => rows * f64::from(scale),
                 None => rows,
@@ -97,12 +104,13 @@ impl Decoder {
         x
     }
 
-    /// The stream at `rows [R]` to logits `[R, V]`.
+    /// The stream at `rows [R]` to logits `[R, V]`; those of negative rows mean nothing.
     pub(crate) fn logits<'b>(&self, step: &Step<'b>, x: Value<'b>, rows: Value<'b>) -> Value<'b> {
         let _scope = step.scope("head");
+        let inside = rows.maximum(step.builder().integer(0));
         // The barrier for the same reason as in `kernels::embed`.
-        let x = self.norm.forward(step, x.take(TOKEN, rows).barrier(), MODEL);
-        let logits = kernels::linear(x, step.param(self.head));
+        let x = self.norm.forward(step, x.take(TOKEN, inside).barrier(), MODEL);
+        let logits = kernels::linear(x, rows, step.weight(self.head), None);
         match self.logit_softcap {
             Some(cap) => (logits / f64::from(cap)).tanh() * f64::from(cap),
             None => logits,

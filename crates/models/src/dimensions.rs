@@ -17,6 +17,9 @@
 //! | `Q` | Query | all query heads' elements: `K · G · H` |
 //! | `F` | Feature | the feed-forward network's inner features |
 //! | `V` | Vocabulary | token ids |
+//! | `O`, `I` | | rows and columns of any weight |
+//!
+//! A packed weight has the dimensions Tile, Word and Lane of `stablemate-encodings`' layout.
 
 use stablemate_graph::Label;
 
@@ -56,5 +59,13 @@ pub const MIXED: Label = Label("Mixed");
 pub const FEATURE: Label = Label("Feature");
 /// `V`: token ids.
 pub const VOCABULARY: Label = Label("Vocabulary");
+/// All query heads: `K · G`.
+pub const HEAD: Label = Label("Head");
+/// Sixteen rows of a packed weight.
+pub const TILE: Label = Label("Tile");
+/// 32-bit words of a packed row.
+pub const WORD: Label = Label("Word");
+/// Rows of a tile.
+pub const LANE: Label = Label("Lane");
 /// Components of an index into a tensor's leading dimensions.
 pub const INDEX: Label = Label("Index");

@@ -1,14 +1,14 @@
 //! Entry points: a step with fixed sizes as a function of a module.
 
-use crate::dimensions::{BLOCK, PAGE, ROW, SEQUENCE, SLOT, TOKEN, VOCABULARY};
+use crate::dimensions::{PAGE, ROW, SEQUENCE, TOKEN, VOCABULARY};
 use crate::kernels::Addresses;
-use crate::{Decoder, ModelError, Step};
+use crate::{Decoder, ModelError, ParamEntry, Step};
 use stablemate_graph::{Builder, Direction, ElementType, Module, ModuleBuilder, TensorType, Value};
 
 /// `L`: tokens of a cache block.
 pub const BLOCK_LENGTH: usize = 16;
 
-/// The fixed sizes of a step. Shorter work is padded: tokens at position -1, rows 0.
+/// The fixed sizes of a step. Shorter work is padded: tokens at position -1, rows -1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Bucket {
     /// `T`.
@@ -69,7 +69,7 @@ pub enum StepArgument {
     Sequences,
     /// `[S, M]` i32: blocks of each sequence.
     BlockTables,
-    /// `[R]` i32: the tokens whose logits are returned.
+    /// `[R]` i32: the tokens whose logits are returned; -1 marks padding, whose logits mean nothing.
     Rows,
     /// `[T]` i32: the length of the sequence the token was given with; only where a model needs it.
     Lengths,
@@ -114,12 +114,7 @@ impl StepArgument {
 impl Decoder {
     /// The type of a state tensor in a bucket.
     pub fn state_types(&self, bucket: &Bucket) -> Vec<TensorType> {
-        let ty = |entry: &crate::StateEntry| {
-            let dimensions =
-                [BLOCK.of(bucket.blocks), SLOT.of(BLOCK_LENGTH), entry.heads, entry.width];
-            TensorType::new(entry.element, dimensions)
-        };
-        self.states.iter().map(ty).collect()
+        self.states.iter().map(|entry| entry.ty(bucket.blocks, BLOCK_LENGTH)).collect()
     }
 
     /// The module of these entry points. Arguments of each: the [`StepArgument`]s, the state, the
@@ -151,8 +146,9 @@ impl Decoder {
                 value
             })
             .collect();
-        let params: Vec<Value<'_>> =
-            self.params.entries().iter().map(|p| builder.argument(&p.name, p.argument())).collect();
+        let argument = |entry: &ParamEntry| builder.argument(&entry.name, entry.argument());
+        let params =
+            self.params.entries().iter().map(|entry| (argument(entry), entry.clone())).collect();
         let find = |which| inputs.iter().find(|(w, _)| *w == which).map(|(_, value)| *value);
         let [Some(tokens), Some(positions), Some(sequences), Some(block_tables), Some(rows)] = [
             find(StepArgument::Tokens),

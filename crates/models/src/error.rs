@@ -54,6 +54,20 @@ pub enum ModelError {
         /// The labelled shape that is needed.
         expected: String,
     },
+    /// A parameter's tensor cannot be stored as it was asked for.
+    #[error("{file}: tensor {tensor:?} {shape} cannot be held as {found}: {expected}")]
+    WrongStorage {
+        /// The checkpoint.
+        file: PathBuf,
+        /// Its name in the checkpoint.
+        tensor: String,
+        /// Its labelled shape.
+        shape: String,
+        /// The storage.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
     /// The graph is ill-formed: a mistake in a family's code or sizes that do not fit together.
     #[error(transparent)]
     Graph(#[from] GraphError),

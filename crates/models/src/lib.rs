@@ -13,6 +13,7 @@ pub mod kernels;
 mod params;
 pub mod parts;
 mod step;
+mod storage;
 
 pub use blueprint::{Blueprint, Sizes};
 pub use decoder::{Decoder, Embedding, HEAD};
@@ -20,3 +21,4 @@ pub use entry::{BLOCK_LENGTH, Bucket, EntryPoint, Output, StepArgument};
 pub use error::ModelError;
 pub use params::{Param, ParamEntry, ParamTable, State, StateEntry};
 pub use step::Step;
+pub use storage::{CacheElement, Storage, UnknownStorage};

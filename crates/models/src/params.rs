@@ -1,6 +1,7 @@
 //! The parameters and the state of a model: the one place where argument order is decided.
 
-use crate::ModelError;
+use crate::dimensions::{BLOCK, SLOT};
+use crate::{CacheElement, ModelError, Storage};
 use stablemate_graph::{Dimension, ElementType, TensorType};
 use std::path::Path;
 
@@ -8,23 +9,47 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Param(pub(crate) usize);
 
-/// A parameter's name, shape and encoding.
+/// A parameter's name, shape and storage.
 #[derive(Clone, Debug)]
 pub struct ParamEntry {
     /// Name of the tensor in the checkpoint (Hugging Face's), and of the graph's argument.
     pub name: String,
-    /// The shape the configuration gives, and the element type the tensor is held in.
+    /// The shape the configuration gives; its elements are those of a dense storage, f32 for a packed one.
     pub ty: TensorType,
+    /// How it is held in memory.
+    pub storage: Storage,
 }
 
 impl ParamEntry {
-    /// Type of the graph's argument. It is [`Self::ty`], but for bf16, which is passed as its bits in
-    /// i16: no spelling that begins with a bf16 tensor compiles for all targets (see `kernels`).
+    /// Type of the graph's argument, see [`Storage::argument`].
     pub fn argument(&self) -> TensorType {
-        match self.ty.element {
-            ElementType::Bf16 => self.ty.with_element(ElementType::I16),
-            _ => self.ty.clone(),
+        self.storage.argument(&self.ty.dimensions)
+    }
+
+    /// Bytes of the graph's argument.
+    pub fn bytes(&self) -> usize {
+        let argument = self.argument();
+        argument.elements().unwrap_or(usize::MAX).saturating_mul(argument.element.bytes())
+    }
+
+    /// The labelled shape as text: `[Vocabulary 8, Model 4]`.
+    fn shape(&self) -> String {
+        let dimensions: Vec<String> = self.ty.dimensions.iter().map(ToString::to_string).collect();
+        format!("[{}]", dimensions.join(", "))
+    }
+
+    fn store(&mut self, file: &Path, storage: Storage) -> Result<(), ModelError> {
+        if let Some(expected) = storage.misfit(&self.ty.dimensions) {
+            return Err(ModelError::WrongStorage {
+                file: file.to_path_buf(),
+                tensor: self.name.clone(),
+                shape: self.shape(),
+                found: storage.to_string(),
+                expected,
+            });
         }
+        (self.storage, self.ty.element) = (storage, storage.element());
+        Ok(())
     }
 }
 
@@ -41,7 +66,7 @@ impl ParamTable {
             return Param(n);
         }
         let ty = TensorType::new(ElementType::F32, dimensions);
-        self.entries.push(ParamEntry { name, ty });
+        self.entries.push(ParamEntry { name, ty, storage: Storage::Dense(ElementType::F32) });
         Param(self.entries.len() - 1)
     }
 
@@ -55,48 +80,54 @@ impl ParamTable {
         &self.entries[param.0]
     }
 
-    /// Checks each parameter against the checkpoint and takes over the element type it is stored in.
-    /// `lookup` gives a tensor's sizes and the element type it will be held in.
-    /// Vectors (norms, biases) must be held in f32: element-wise operations do not widen.
+    /// Checks each parameter against the checkpoint and takes over how it is stored.
+    /// `lookup` gives a tensor's sizes and the storage it will be held in.
     ///
     /// # Errors
-    /// A tensor that is missing or has other sizes than the configuration says; whatever `lookup` returns.
-    pub fn bind(
+    /// A tensor that is missing, has other sizes than the configuration says or cannot be stored so
+    /// (vectors are f32, a packed row's length suits the packing); whatever `lookup` returns.
+    pub fn bind<E: From<ModelError>>(
         &mut self,
         file: &Path,
-        mut lookup: impl FnMut(&str) -> Result<Option<(Vec<usize>, ElementType)>, ModelError>,
-    ) -> Result<(), ModelError> {
+        mut lookup: impl FnMut(&str) -> Result<Option<(Vec<usize>, Storage)>, E>,
+    ) -> Result<(), E> {
         for entry in &mut self.entries {
-            let expected = || {
-                let dimensions: Vec<String> =
-                    entry.ty.dimensions.iter().map(ToString::to_string).collect();
-                format!("[{}]", dimensions.join(", "))
-            };
-            let Some((sizes, element)) = lookup(&entry.name)? else {
+            let Some((sizes, storage)) = lookup(&entry.name)? else {
                 return Err(ModelError::MissingTensor {
                     file: file.to_path_buf(),
                     tensor: entry.name.clone(),
-                    expected: expected(),
-                });
+                    expected: entry.shape(),
+                }
+                .into());
             };
             if sizes != entry.ty.sizes() {
                 return Err(ModelError::WrongShape {
                     file: file.to_path_buf(),
                     tensor: entry.name.clone(),
                     found: sizes,
-                    expected: expected(),
-                });
+                    expected: entry.shape(),
+                }
+                .into());
             }
-            entry.ty.element = element;
+            entry.store(file, storage)?;
         }
         Ok(())
     }
 
-    /// Decides the element type of each parameter by its shape, for a checkpoint without tensors.
-    pub fn set_elements(&mut self, element: impl Fn(&TensorType) -> ElementType) {
+    /// Decides the storage of each parameter by its shape, for a checkpoint without tensors.
+    ///
+    /// # Errors
+    /// A storage that does not suit the shape, as for [`Self::bind`].
+    pub fn set_storage(
+        &mut self,
+        file: &Path,
+        storage: impl Fn(&ParamEntry) -> Storage,
+    ) -> Result<(), ModelError> {
         for entry in &mut self.entries {
-            entry.ty.element = element(&entry.ty);
+            let chosen = storage(entry);
+            entry.store(file, chosen)?;
         }
+        Ok(())
     }
 
     /// Number of elements of all parameters.
@@ -107,11 +138,7 @@ impl ParamTable {
 
     /// Bytes all parameters take as graph arguments.
     pub fn bytes(&self) -> usize {
-        let size = |entry: &ParamEntry| {
-            let elements = entry.ty.elements().unwrap_or(usize::MAX);
-            elements.saturating_mul(entry.ty.element.bytes())
-        };
-        self.entries.iter().map(size).fold(0, usize::saturating_add)
+        self.entries.iter().map(ParamEntry::bytes).fold(0, usize::saturating_add)
     }
 }
 
@@ -127,15 +154,22 @@ pub struct StateEntry {
     pub name: String,
     /// Heads of a slot.
     pub heads: Dimension,
-    /// Elements of a head.
+    /// Values of a head.
     pub width: Dimension,
-    /// Element type.
-    pub element: ElementType,
+    /// How a value is held.
+    pub element: CacheElement,
 }
 
 impl StateEntry {
+    /// Type of a pool of `blocks` blocks of `length` tokens.
+    pub fn ty(&self, blocks: usize, length: usize) -> TensorType {
+        let width = self.width.label.of(self.element.width(self.width.size));
+        let dimensions = [BLOCK.of(blocks), SLOT.of(length), self.heads, width];
+        TensorType::new(self.element.element(), dimensions)
+    }
+
     /// Bytes that one token takes.
     pub fn bytes_per_token(&self) -> usize {
-        self.heads.size * self.width.size * self.element.bytes()
+        self.heads.size * self.element.width(self.width.size) * self.element.element().bytes()
     }
 }

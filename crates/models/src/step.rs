@@ -1,9 +1,9 @@
 //! One step over `T` tokens, while its graph is built.
 
 use crate::dimensions::{BLOCK, INDEX, PAGE, SEQUENCE, SLOT, TOKEN};
-use crate::kernels::{self, Addresses};
-use crate::parts::{Linear, Rope};
-use crate::{Param, State};
+use crate::kernels::{self, Addresses, Weight};
+use crate::parts::{Activation, Linear, Rope};
+use crate::{Param, ParamEntry, State};
 use stablemate_graph::{Builder, Direction, Scope, Value};
 use std::cell::RefCell;
 
@@ -14,7 +14,7 @@ pub struct Step<'b> {
     lengths: Option<Value<'b>>,
     addresses: Addresses<'b>,
     slots: Value<'b>,
-    params: Vec<Value<'b>>,
+    params: Vec<(Value<'b>, ParamEntry)>,
     states: RefCell<Vec<Value<'b>>>,
     rotations: RefCell<Vec<(Rope, (Value<'b>, Value<'b>))>>,
 }
@@ -26,7 +26,7 @@ impl<'b> Step<'b> {
         addresses: Addresses<'b>,
         lengths: Option<Value<'b>>,
         states: Vec<Value<'b>>,
-        params: Vec<Value<'b>>,
+        params: Vec<(Value<'b>, ParamEntry)>,
     ) -> Self {
         let (blocks, length) =
             states.first().map_or((1, 1), |pool| (pool.size(BLOCK), pool.size(SLOT)));
@@ -63,18 +63,58 @@ impl<'b> Step<'b> {
         self.builder.scope(name)
     }
 
-    /// A parameter's value.
-    pub fn param(&self, param: Param) -> Value<'b> {
-        self.params[param.0]
+    /// Of each token, negative for padding: what kernels may leave out.
+    pub fn live(&self) -> Value<'b> {
+        self.addresses.positions
     }
 
-    /// `x [T, I] → [T, O]`, with the bias if there is one.
-    pub fn linear(&self, linear: Linear, x: Value<'b>) -> Value<'b> {
-        let product = kernels::linear(x, self.param(linear.weight));
-        match linear.bias {
-            Some(bias) => product + self.param(bias),
-            None => product,
+    /// The value of a vector, which is held in f32.
+    pub fn param(&self, param: Param) -> Value<'b> {
+        self.params[param.0].0
+    }
+
+    /// A matrix, however it is stored.
+    pub fn weight(&self, param: Param) -> Weight<'b> {
+        let (value, entry) = &self.params[param.0];
+        Weight::new(*value, entry)
+    }
+
+    /// `x [T, I] → [T, O]`, with the bias if there is one, added to the `residual [T, O]` if there is one.
+    pub fn linear(&self, linear: Linear, x: Value<'b>, residual: Option<Value<'b>>) -> Value<'b> {
+        let weight = self.weight(linear.weight);
+        match (linear.bias, residual) {
+            (None, residual) => kernels::linear(x, self.live(), weight, residual),
+            (Some(bias), residual) => {
+                let product = kernels::linear(x, self.live(), weight, None) + self.param(bias);
+                residual.map_or(product, |residual| residual + product)
+            }
         }
+    }
+
+    /// Products of one `x [T, I]` with several weights, with their biases.
+    pub fn linears<const N: usize>(&self, linears: [Linear; N], x: Value<'b>) -> [Value<'b>; N] {
+        let weights = linears.map(|linear| self.weight(linear.weight));
+        let products = kernels::linears(x, self.live(), weights);
+        std::array::from_fn(|n| match linears[n].bias {
+            Some(bias) => products[n] + self.param(bias),
+            None => products[n],
+        })
+    }
+
+    /// `activation(x · gate) · (x · up)`: `x [T, I] → [T, O]`.
+    pub fn gated(
+        &self,
+        gate: Linear,
+        up: Linear,
+        activation: Activation,
+        x: Value<'b>,
+    ) -> Value<'b> {
+        if gate.bias.is_some() || up.bias.is_some() {
+            let [gate, up] = self.linears([gate, up], x);
+            return activation.apply(gate.named("gate")) * up.named("up");
+        }
+        let weights = [self.weight(gate.weight), self.weight(up.weight)];
+        kernels::gated(x, self.live(), weights, activation)
     }
 
     /// Writes this step's keys or values `[T, K, W]` to a pool and returns the pool `[B, L, K, W]`.
@@ -95,6 +135,7 @@ impl<'b> Step<'b> {
         let known =
             self.rotations.borrow().iter().find(|(known, _)| known == rope).map(|(_, r)| *r);
         let (cosine, sine) = known.unwrap_or_else(|| {
+            let _scope = self.builder.shared_scope("rotation");
             let rotation = rope.rotation(self.addresses.positions, self.lengths);
             self.rotations.borrow_mut().push((rope.clone(), rotation));
             rotation

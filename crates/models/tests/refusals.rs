@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use stablemate_graph::ElementType;
-use stablemate_models::ModelError;
+use stablemate_models::{ModelError, Storage};
 use std::path::Path;
 use support::describe;
 
@@ -227,39 +227,43 @@ fn families_with_a_fixed_number_of_heads_want_it_stated() {
     assert!(describe("llama_plain", json!({}), &["num_key_value_heads"]).is_ok());
 }
 
+const F32: Storage = Storage::Dense(ElementType::F32);
+const BF16: Storage = Storage::Dense(ElementType::Bf16);
+
 #[test]
 fn a_checkpoint_must_have_the_tensors_that_the_configuration_asks_for() {
     let decoder = describe("llama_plain", json!({}), &[]).unwrap();
     let file = Path::new("some/model.safetensors");
-    type Found = Result<Option<(Vec<usize>, ElementType)>, ModelError>;
+    type Found = Result<Option<(Vec<usize>, Storage)>, ModelError>;
     let bind = |name: &str, found: fn(Vec<usize>) -> Found| {
         let mut params = decoder.params.clone();
         let sizes = |wanted: &str| {
             decoder.params.entries().iter().find(|e| e.name == wanted).unwrap().ty.sizes()
         };
         let result = params.bind(file, |wanted| {
-            if wanted == name {
-                found(sizes(wanted))
-            } else {
-                Ok(Some((sizes(wanted), ElementType::F32)))
-            }
+            if wanted == name { found(sizes(wanted)) } else { Ok(Some((sizes(wanted), F32))) }
         });
         (result.map_err(|error| error.to_string()), params)
     };
     let name = "model.layers.1.self_attn.k_proj.weight";
-    let (result, params) = bind(name, |sizes| Ok(Some((sizes, ElementType::Bf16))));
+    let (result, params) = bind(name, |sizes| Ok(Some((sizes, BF16))));
     assert_eq!(result, Ok(()));
     for entry in params.entries() {
-        let expected = if entry.name == name { ElementType::Bf16 } else { ElementType::F32 };
-        assert_eq!(entry.ty.element, expected, "{}", entry.name);
+        let expected = if entry.name == name { BF16 } else { F32 };
+        assert_eq!(
+            (entry.storage, Storage::Dense(entry.ty.element)),
+            (expected, expected),
+            "{}",
+            entry.name
+        );
     }
     assert_eq!(params.bytes(), 4 * params.elements() - 2 * params_of(&params, name));
 
     let (result, _) = bind(name, |_| Ok(None));
     insta::assert_snapshot!(result.unwrap_err(), @r#"some/model.safetensors: tensor "model.layers.1.self_attn.k_proj.weight" is missing; the model needs it as [Key 16, Model 48]"#);
-    let (result, _) = bind(name, |sizes| Ok(Some((vec![sizes[1], sizes[0]], ElementType::F32))));
+    let (result, _) = bind(name, |sizes| Ok(Some((vec![sizes[1], sizes[0]], F32))));
     insta::assert_snapshot!(result.unwrap_err(), @r#"some/model.safetensors: tensor "model.layers.1.self_attn.k_proj.weight" has shape [48, 16]; the configuration says [Key 16, Model 48]"#);
-    let (result, _) = bind(name, |sizes| Ok(Some((sizes[..1].to_vec(), ElementType::F32))));
+    let (result, _) = bind(name, |sizes| Ok(Some((sizes[..1].to_vec(), F32))));
     insta::assert_snapshot!(result.unwrap_err(), @r#"some/model.safetensors: tensor "model.layers.1.self_attn.k_proj.weight" has shape [16]; the configuration says [Key 16, Model 48]"#);
     let (result, _) = bind(name, |_| {
         let path = Path::new("x").to_path_buf();
@@ -273,6 +277,37 @@ fn a_checkpoint_must_have_the_tensors_that_the_configuration_asks_for() {
         result.unwrap_err().starts_with("x: model_type \"y\""),
         "what the lookup says is passed on"
     );
+}
+
+#[test]
+fn parameters_are_stored_only_as_kernels_read_them() {
+    let file = Path::new("some/model.safetensors");
+    let of = |name: &'static str, storage: &str| {
+        let storage: Storage = storage.parse().unwrap();
+        let mut params = describe("llama_plain", json!({}), &[]).unwrap().params;
+        let result =
+            params.set_storage(file, |entry| if entry.name == name { storage } else { F32 });
+        let entry = params.entries().iter().find(|entry| entry.name == name).unwrap().clone();
+        (result.map_err(|error| error.to_string()), entry)
+    };
+    // [Key 16, Model 48]: one tile, two units of codes, three groups.
+    let name = "model.layers.1.self_attn.k_proj.weight";
+    let (result, entry) = of(name, "q4 group 16 affine F16");
+    assert_eq!(result, Ok(()));
+    assert_eq!(entry.argument().text(), "tensor<1x11x16xi32>");
+    assert_eq!((entry.bytes(), entry.ty.element), (11 * 16 * 4, ElementType::F32));
+    let (result, _) = of(name, "q4 group 32 affine F16");
+    insta::assert_snapshot!(result.unwrap_err(), @r#"some/model.safetensors: tensor "model.layers.1.self_attn.k_proj.weight" [Key 16, Model 48] cannot be held as q4 group 32 affine F16: its rows would need to be a multiple of 32 values long"#);
+    let (result, _) = of("model.norm.weight", "q4 group 16 affine F16");
+    insta::assert_snapshot!(result.unwrap_err(), @r#"some/model.safetensors: tensor "model.norm.weight" [Model 48] cannot be held as q4 group 16 affine F16: all but matrices are held as f32"#);
+    let (result, _) = of("model.norm.weight", "bf16");
+    insta::assert_snapshot!(result.unwrap_err(), @r#"some/model.safetensors: tensor "model.norm.weight" [Model 48] cannot be held as bf16: all but matrices are held as f32"#);
+    let mut params = describe("llama_plain", json!({}), &[]).unwrap().params;
+    let result = params.set_storage(file, |entry| match entry.ty.rank() {
+        1 => F32,
+        _ => Storage::Dense(ElementType::I8),
+    });
+    insta::assert_snapshot!(result.unwrap_err(), @r#"some/model.safetensors: tensor "model.layers.0.self_attn.q_proj.weight" [Query 48, Model 48] cannot be held as i8: a matrix is held as f32, f16, bf16 or packed"#);
 }
 
 fn params_of(params: &stablemate_models::ParamTable, name: &str) -> usize {

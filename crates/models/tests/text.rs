@@ -5,7 +5,10 @@ mod support;
 use serde_json::json;
 use stablemate_fixtures::Case;
 use stablemate_graph::{ElementType, Module};
-use stablemate_models::{Bucket, Decoder, EntryPoint, Output, ParamEntry, StepArgument};
+use stablemate_models::{
+    Bucket, CacheElement, Decoder, EntryPoint, Output, ParamEntry, StepArgument, Storage,
+};
+use std::path::Path;
 use support::describe;
 
 fn entry(name: &str, bucket: Bucket, output: Output) -> EntryPoint {
@@ -50,13 +53,24 @@ fn a_decode_step_of_gemma2() {
 
 #[test]
 fn texts_are_portable_and_reproducible() {
-    use ElementType::{Bf16, F16, F32};
+    let f32s = Storage::Dense(ElementType::F32);
+    let all = [
+        ("f32", CacheElement::F32),
+        ("f16", CacheElement::F16),
+        ("bf16", CacheElement::Q8),
+        ("q5 group 16 affine F16", CacheElement::F16),
+    ];
     for case in Case::all() {
-        // As the loader holds weights.
-        for matrices in [F32, F16, Bf16] {
+        // As the loader holds weights, where they fit.
+        for (matrices, cache) in all {
             let build = || {
                 let mut decoder = describe(case.name(), json!({}), &[]).unwrap();
-                decoder.params.set_elements(|ty| if ty.rank() == 1 { F32 } else { matrices });
+                let storage = |entry: &ParamEntry| match *entry.ty.dimensions {
+                    [_, columns] if columns.size.is_multiple_of(16) => matrices.parse().unwrap(),
+                    _ => f32s,
+                };
+                decoder.params.set_storage(Path::new("-"), storage).unwrap();
+                decoder.set_cache_element(cache);
                 module(&decoder, &entries()).to_string()
             };
             let text = build();
@@ -66,8 +80,8 @@ fn texts_are_portable_and_reproducible() {
                 "stablehlo.cosine",
                 "stablehlo.sine",
                 "stablehlo.power",
-                // Passed as bits in i16.
-                "bf16",
+                // Weights are passed as bits in i16, and so are caches of f16.
+                "bf16>",
             ];
             for word in unportable {
                 assert!(!text.contains(word), "{} in {matrices}: {word}", case.name());

@@ -63,6 +63,26 @@ pub enum Error {
         /// The checkpoint.
         path: PathBuf,
     },
+    /// Weights cannot be quantised like this.
+    #[error("cannot quantise to {bits} bits; 2, 3, 4, 5, 6 and 8 are possible")]
+    Quantize {
+        /// What was asked for.
+        bits: usize,
+    },
+    /// Instructions that this machine lacks.
+    #[error("this machine has no {asked} instructions; it has up to {best}")]
+    Isa {
+        /// What was asked for.
+        asked: stablemate_kernels::Isa,
+        /// The best there is.
+        best: stablemate_kernels::Isa,
+    },
+    /// Something only native kernels do.
+    #[error("{what} needs native kernels; the portable backend cannot do it")]
+    NativeOnly {
+        /// What.
+        what: &'static str,
+    },
     /// A file cannot be written.
     #[error("{}: cannot be written: {source}", path.display())]
     Write {

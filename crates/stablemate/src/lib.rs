@@ -16,6 +16,7 @@
 //! # Ok::<(), stablemate::Error>(())
 //! ```
 
+mod bench;
 mod completion;
 mod doctor;
 mod error;
@@ -23,26 +24,38 @@ mod executor;
 mod folders;
 pub mod hub;
 mod inspect;
+mod machine;
 mod model;
+mod native;
+mod options;
 mod program;
 mod progress;
 mod prompt;
 mod source;
+mod verify;
 mod weights;
 
+pub use bench::{Bench, Measurement};
 pub use completion::{Completion, GenerateOptions, Piece, Timings};
 pub use doctor::{Finding, Health, examine};
 pub use error::Error;
-pub use executor::{Executor, ExecutorError};
+pub use executor::{Executor, ExecutorError, Preparation};
 pub use folders::Folders;
 pub use inspect::{Inspection, inspect};
-pub use model::{LoadOptions, Model, open_tokenizer as tokenizer};
+pub use machine::{peak_resident, resident};
+pub use model::{Model, open_tokenizer as tokenizer};
+pub use options::{Backend, LoadOptions, Quantize};
 pub use program::{CompiledModule, EmitOptions, compile_to, emit};
 pub use progress::{Progress, ProgressSink};
 pub use prompt::{Message, Prompt};
-pub use source::{Opened, open, resolve};
+pub use source::{Opened, open, open_as, resolve};
+/// Writing a quantised copy of a checkpoint.
+pub use stablemate_checkpoint as checkpoint;
 pub use stablemate_engine::{FinishReason, Sampling};
+pub use stablemate_kernels::{Activations, Isa};
+pub use stablemate_models::CacheElement;
 /// Installing and finding the compiler; targets to compile for.
 pub use stablemate_runtime as runtime;
 /// Tokenizers and chat templates.
 pub use stablemate_text as text;
+pub use verify::{Comparison, verify};

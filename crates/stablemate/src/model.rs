@@ -1,36 +1,18 @@
 //! A model that is ready to generate.
 
 use crate::completion::{Completion, GenerateOptions};
-use crate::executor::{Executor, Programs};
-use crate::{Error, Folders, Message, Progress, ProgressSink, Prompt, inspect, source, weights};
+use crate::executor::{Executor, Source};
+use crate::native::NativeKernels;
+use crate::{Backend, Error, LoadOptions, Message, Prompt, inspect, machine, source, weights};
 use stablemate_checkpoint::{Checkpoint, Format};
 use stablemate_engine::{Generator, Limits};
+use stablemate_kernels::Activations;
 use stablemate_models::Decoder;
-use stablemate_runtime::{CpuOptions, Device, Target, VmfbCache};
+use stablemate_runtime::{CpuOptions, Device, VmfbCache};
 use stablemate_text::{ChatInput, ChatTemplate, LocalTime, StopStrings, Tokenizer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-
-/// How to load a model.
-#[derive(Clone)]
-pub struct LoadOptions {
-    /// Where the compiler is and compiled steps are kept.
-    pub folders: Folders,
-    /// Threads that compute; `None`: one per available core.
-    pub threads: Option<usize>,
-    /// The longest sequence, in tokens; `None`: what the model is made for.
-    pub context: Option<usize>,
-    /// Hears what takes time.
-    pub progress: ProgressSink,
-}
-
-impl LoadOptions {
-    /// Everything as the model and the machine suggest, silently.
-    pub fn new(folders: Folders) -> Self {
-        Self { folders, threads: None, context: None, progress: Arc::new(|_: Progress| {}) }
-    }
-}
 
 /// The longest sequence of a model whose configuration does not say.
 const UNSTATED_CONTEXT: usize = 2048;
@@ -56,7 +38,7 @@ impl Model {
     pub fn load(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self, Error> {
         let begin = Instant::now();
         let path = path.as_ref().to_path_buf();
-        let source::Opened { checkpoint, decoder } = source::open(&path)?;
+        let source::Opened { checkpoint, decoder } = source::open_as(&path, options.quantize)?;
         if !checkpoint.has_weights() {
             return Err(Error::NoWeights { path });
         }
@@ -69,16 +51,7 @@ impl Model {
         end_ids.dedup();
         let unused_tensors = inspect::unused(&checkpoint, &decoder);
         let unapplied = checkpoint.generation_config().map_or_else(Vec::new, unapplied);
-        let device = Device::cpu(&CpuOptions { threads: options.threads })?;
-        let buffers = weights::load(&device, &checkpoint, &decoder.params, &options.progress)?;
-        let programs = Programs {
-            cache: VmfbCache::new(options.folders.cache.clone()),
-            data: options.folders.data.clone(),
-            target: Target::Host,
-            progress: options.progress.clone(),
-        };
-        let context = options.context.or(decoder.context).unwrap_or(UNSTATED_CONTEXT);
-        let executor = Executor::new(device, decoder, programs, buffers, context);
+        let executor = executor(options, &checkpoint, decoder)?;
         let (generator, load_time) = (Generator::new(executor), begin.elapsed());
         Ok(Self { path, generator, tokenizer, end_ids, unused_tensors, unapplied, load_time })
     }
@@ -211,10 +184,62 @@ impl Model {
         &self.unapplied
     }
 
+    /// The executor, without the tokenizer.
+    pub(crate) fn into_executor(self) -> Executor {
+        self.generator.into_runner()
+    }
+
     /// How long opening and reading the checkpoint took.
     pub fn load_time(&self) -> Duration {
         self.load_time
     }
+}
+
+/// A checkpoint's weights on a device.
+fn executor(
+    options: &LoadOptions,
+    checkpoint: &Checkpoint,
+    mut decoder: Decoder,
+) -> Result<Executor, Error> {
+    decoder.set_cache_element(options.cache);
+    let kernels = match options.backend {
+        Backend::Native => Some(Arc::new(NativeKernels::new(options)?)),
+        Backend::Portable if options.activations != Activations::Exact => {
+            return Err(Error::NativeOnly { what: "rounding activations to 8 bits" });
+        }
+        Backend::Portable => None,
+    };
+    let device = match &kernels {
+        Some(kernels) => Device::native(kernels.clone())?,
+        None => Device::cpu(&CpuOptions { threads: options.threads })?,
+    };
+    let loading = weights::Loading {
+        device: &device,
+        checkpoint,
+        quantize: options.quantize,
+        in_place: kernels.is_some(),
+        progress: &options.progress,
+    };
+    let buffers = weights::load(&loading, &decoder.params)?;
+    let context = context(options, &decoder);
+    let source = Source {
+        decoder,
+        kernels,
+        cache: VmfbCache::new(options.folders.cache.clone()),
+        data: options.folders.data.clone(),
+        progress: options.progress.clone(),
+    };
+    Ok(Executor::new(device, Arc::new(source), buffers, context))
+}
+
+/// The longest sequence: what was asked for, or what the model is made for, as far as half of the
+/// memory holds its cache.
+fn context(options: &LoadOptions, decoder: &Decoder) -> usize {
+    let made_for = decoder.context.unwrap_or(UNSTATED_CONTEXT);
+    let affordable = machine::total().map_or(usize::MAX, |bytes| {
+        (bytes / 2 / decoder.state_bytes_per_token().max(1)).max(UNSTATED_CONTEXT)
+    });
+    options.context.unwrap_or(made_for.min(affordable))
 }
 
 /// Settings that filter or change logits even when the most probable token is taken, with the values

@@ -1,10 +1,10 @@
 //! From what a user names to an opened checkpoint and its description.
 
 use crate::hub::{Hub, ModelId};
-use crate::{Error, Progress, ProgressSink};
-use stablemate_checkpoint::{Checkpoint, Encoding, Float};
+use crate::{Error, Progress, ProgressSink, Quantize};
+use stablemate_checkpoint::{Checkpoint, Encoding, Float, Tensor};
 use stablemate_graph::ElementType;
-use stablemate_models::{Decoder, HEAD};
+use stablemate_models::{Decoder, HEAD, Storage};
 use std::path::{Path, PathBuf};
 
 /// The path of `model`: a directory, a .gguf file, or a hub id (`organisation/name`), which is
@@ -45,6 +45,14 @@ pub struct Opened {
 /// # Errors
 /// Damaged files, configurations that no family honours, tensors that do not match.
 pub fn open(path: &Path) -> Result<Opened, Error> {
+    open_as(path, None)
+}
+
+/// As [`open`], with the dense matrices of linear layers described as quantised.
+///
+/// # Errors
+/// As [`open`], and widths or groups that do not exist.
+pub fn open_as(path: &Path, quantize: Option<Quantize>) -> Result<Opened, Error> {
     let checkpoint = Checkpoint::open(path)?;
     let mut decoder = Decoder::describe(checkpoint.config())?;
     if checkpoint.has_weights() {
@@ -52,12 +60,14 @@ pub fn open(path: &Path) -> Result<Opened, Error> {
             decoder.untie();
         }
         decoder.params.bind(path, |name| {
-            let tensor = checkpoint.tensor(name)?;
-            Ok(tensor.map(|tensor| (tensor.shape().to_vec(), held_as(&tensor))))
+            let Some(tensor) = checkpoint.tensor(name)? else { return Ok(None) };
+            Ok::<_, Error>(Some((tensor.shape().to_vec(), storage(&tensor, quantize)?)))
         })?;
     } else {
         let element = configured(&checkpoint)?;
-        decoder.params.set_elements(|ty| if ty.rank() == 1 { ElementType::F32 } else { element });
+        decoder.params.set_storage(path, |entry| {
+            Storage::Dense(if entry.ty.rank() == 1 { ElementType::F32 } else { element })
+        })?;
     }
     Ok(Opened { checkpoint, decoder })
 }
@@ -68,21 +78,27 @@ fn has_other_head(checkpoint: &Checkpoint, decoder: &Decoder) -> Result<bool, Er
     let (Some(head), Some(table)) = (checkpoint.tensor(HEAD)?, checkpoint.tensor(table)?) else {
         return Ok(false);
     };
-    let same_shape = head.shape() == table.shape() && head.encoding() == table.encoding();
-    Ok(!same_shape || head.dense_bytes() != table.dense_bytes())
+    Ok(!head.stored_like(&table))
 }
 
-/// The element type a tensor has in memory: matrices keep half precision, everything else is f32.
-/// Quantised tensors are dequantised when they are loaded; vectors are small and used element-wise.
-pub(crate) fn held_as(tensor: &stablemate_checkpoint::Tensor<'_>) -> ElementType {
-    if tensor.shape().len() == 1 || tensor.dense_bytes().is_none() {
-        return ElementType::F32;
+/// How a tensor is kept in memory: matrices as they are stored, but for a dense one that is to be
+/// quantised; everything else is f32, small, and used element by element.
+pub(crate) fn storage(tensor: &Tensor<'_>, quantize: Option<Quantize>) -> Result<Storage, Error> {
+    if tensor.shape().len() == 1 {
+        return Ok(Storage::Dense(ElementType::F32));
     }
-    match tensor.encoding() {
-        Encoding::Dense(Float::F16) => ElementType::F16,
-        Encoding::Dense(Float::Bf16) => ElementType::Bf16,
+    if let Some(packing) = tensor.packing() {
+        return Ok(Storage::Packed(packing));
+    }
+    if let Some(packing) = quantize.map(|quantize| quantize.packing(tensor)).transpose()?.flatten()
+    {
+        return Ok(Storage::Packed(packing));
+    }
+    Ok(Storage::Dense(match tensor.encoding() {
+        Encoding::Dense(Float::F16) if tensor.dense_bytes().is_some() => ElementType::F16,
+        Encoding::Dense(Float::Bf16) if tensor.dense_bytes().is_some() => ElementType::Bf16,
         _ => ElementType::F32,
-    }
+    }))
 }
 
 /// The element type that the configuration announces for weights that are not there.

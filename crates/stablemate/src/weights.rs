@@ -1,48 +1,81 @@
 //! From tensors on disk to buffers on the device, one at a time.
 
 use crate::executor::ExecutorError;
-use crate::{Error, Progress, ProgressSink};
-use stablemate_checkpoint::Checkpoint;
+use crate::{Error, Progress, ProgressSink, Quantize};
+use rayon::prelude::*;
+use stablemate_checkpoint::{Checkpoint, Tensor};
+use stablemate_encodings::{LANES, Packing};
 use stablemate_graph::ElementType;
-use stablemate_models::{ModelError, ParamEntry, ParamTable};
+use stablemate_models::{ModelError, ParamEntry, ParamTable, Storage};
 use stablemate_runtime::{Buffer, Device};
 
+/// Tiles packed by one task: enough to outweigh handing the task over, few enough that released pages
+/// keep up.
+const TILES_PER_TASK: usize = 8;
+
+/// How weights are read.
+pub(crate) struct Loading<'l> {
+    pub device: &'l Device,
+    pub checkpoint: &'l Checkpoint,
+    pub quantize: Option<Quantize>,
+    /// Whether matrices may stay in the mapped file: only native kernels read them, which need no
+    /// alignment.
+    pub in_place: bool,
+    pub progress: &'l ProgressSink,
+}
+
 /// Loads all parameters in argument order. A tensor's pages of the file are released once it has
-/// been copied or dequantised, so the weights are never in memory twice.
-pub(crate) fn load(
-    device: &Device,
-    checkpoint: &Checkpoint,
-    params: &ParamTable,
-    progress: &ProgressSink,
-) -> Result<Vec<Buffer>, Error> {
+/// been copied, dequantised or packed, so the weights are never in memory twice.
+pub(crate) fn load(loading: &Loading<'_>, params: &ParamTable) -> Result<Vec<Buffer>, Error> {
     let total = params.bytes() as u64;
     let mut done = 0;
     let mut buffers = Vec::with_capacity(params.entries().len());
     for entry in params.entries() {
-        progress(Progress::Load { done, total });
-        let buffer = load_one(device, checkpoint, entry)?;
+        (loading.progress)(Progress::Load { done, total });
+        let buffer = loading.one(entry)?;
         done += buffer.bytes() as u64;
         buffers.push(buffer);
     }
-    progress(Progress::Load { done: total, total });
+    (loading.progress)(Progress::Load { done: total, total });
     Ok(buffers)
 }
 
-fn load_one(device: &Device, checkpoint: &Checkpoint, entry: &ParamEntry) -> Result<Buffer, Error> {
-    let Some(tensor) = checkpoint.tensor(&entry.name)? else {
-        return Err(Error::Model(ModelError::MissingTensor {
-            file: checkpoint.path().to_path_buf(),
-            tensor: entry.name.clone(),
-            expected: entry.ty.to_string(),
-        }));
-    };
-    let element = entry.ty.element;
-    let argument = entry.argument();
-    let buffer =
-        device.buffer(argument.element, &argument.sizes(), |bytes| match tensor.dense_bytes() {
-            Some(dense)
-                if crate::source::held_as(&tensor) == element && dense.len() == bytes.len() =>
-            {
+impl Loading<'_> {
+    fn one(&self, entry: &ParamEntry) -> Result<Buffer, Error> {
+        let Some(tensor) = self.checkpoint.tensor(&entry.name)? else {
+            return Err(Error::Model(ModelError::MissingTensor {
+                file: self.checkpoint.path().to_path_buf(),
+                tensor: entry.name.clone(),
+                expected: entry.ty.to_string(),
+            }));
+        };
+        if crate::source::storage(&tensor, self.quantize)? != entry.storage {
+            return Err(Error::Executor(ExecutorError::Inconsistent { tensor: entry.name.clone() }));
+        }
+        match entry.storage {
+            Storage::Packed(packing) => self.packed(entry, &tensor, packing),
+            Storage::Dense(element) => self.dense(entry, &tensor, element),
+        }
+    }
+
+    fn dense(
+        &self,
+        entry: &ParamEntry,
+        tensor: &Tensor<'_>,
+        element: ElementType,
+    ) -> Result<Buffer, Error> {
+        let (argument, matrix) = (entry.argument(), entry.ty.rank() > 1);
+        // Of a vector only F32 may be copied as it is; a matrix is held as it is stored.
+        let as_stored = tensor.dense_bytes().filter(|bytes| bytes.len() == entry.bytes());
+        if let (true, true, Some(_), Some((map, range))) =
+            (matrix, self.in_place, as_stored, tensor.mapped())
+        {
+            let (device, sizes) = (self.device, argument.sizes());
+            return Ok(Buffer::import_unaligned(device, argument.element, &sizes, &map, range)?);
+        }
+        let buffer = self.device.buffer(argument.element, &argument.sizes(), |bytes| match as_stored
+        {
+            Some(dense) => {
                 bytes.copy_from_slice(dense);
                 Ok(())
             }
@@ -51,6 +84,36 @@ fn load_one(device: &Device, checkpoint: &Checkpoint, entry: &ParamEntry) -> Res
             }
             _ => Err(Error::Executor(ExecutorError::Inconsistent { tensor: entry.name.clone() })),
         })?;
-    tensor.release();
-    Ok(buffer)
+        tensor.release();
+        Ok(buffer)
+    }
+
+    fn packed(
+        &self,
+        entry: &ParamEntry,
+        tensor: &Tensor<'_>,
+        packing: Packing,
+    ) -> Result<Buffer, Error> {
+        let argument = entry.argument();
+        let tile_words = packing.row_words(tensor.row_len()) * LANES;
+        let buffer = self.device.buffer(argument.element, &argument.sizes(), |bytes| {
+            let words: &mut [u32] = bytemuck::cast_slice_mut(bytes);
+            let tasks = words.par_chunks_mut(tile_words * TILES_PER_TASK).enumerate();
+            tasks.try_for_each(|(task, words)| {
+                let first = task * TILES_PER_TASK;
+                for (n, words) in words.chunks_mut(tile_words).enumerate() {
+                    if tensor.packing() == Some(packing) {
+                        tensor.pack_tile(first + n, words)?;
+                    } else {
+                        tensor.quantize_tile(packing.bits(), packing.group(), first + n, words)?;
+                    }
+                }
+                let last = (first + TILES_PER_TASK) * LANES;
+                tensor.release_rows(first * LANES..last.min(tensor.rows()));
+                Ok::<(), Error>(())
+            })
+        })?;
+        tensor.release();
+        Ok(buffer)
+    }
 }

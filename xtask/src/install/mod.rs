@@ -4,6 +4,7 @@
 mod cmake;
 mod compiler;
 mod debian;
+pub mod environment;
 mod model;
 mod python;
 mod wheel;
@@ -18,8 +19,6 @@ use crate::install::debian::Machine;
 use crate::install::python::Python;
 use crate::process;
 use crate::workspace::{Tools, Workspace};
-
-pub use debian::require_virtual_environments;
 
 /// The two ways of building that are used here.
 #[derive(Clone, Copy)]

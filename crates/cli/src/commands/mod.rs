@@ -1,14 +1,17 @@
 //! One file per command.
 
+pub mod bench;
 pub mod chat;
 pub mod compile;
 pub mod doctor;
 pub mod emit;
 pub mod inspect;
 pub mod logits;
+pub mod quantize;
 pub mod run;
 pub mod setup;
 pub mod tokenize;
+pub mod verify;
 
 use crate::arguments::SamplingArguments;
 use stablemate::{GenerateOptions, Sampling};

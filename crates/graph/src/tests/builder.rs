@@ -75,6 +75,7 @@ fn only_the_first_mistake_counts() {
         bad.convert(crate::ElementType::F16)
             .bitcast(crate::ElementType::I16)
             .shift_left(1)
+            .shift_right(x)
             .barrier(),
         bad.split(A, &[]).merge(&[A], B).relabel(A, B).append(A).transpose(&[A]).slice(A, 0..1),
         x.concatenate(&[bad], A),
@@ -120,6 +121,11 @@ fn names_are_unique_and_carry_their_scope() {
         values.push(sum + sum);
         let _inner = main.scope(format!("part {}", 7));
         values.push(sum * sum);
+        {
+            let _shared = main.shared_scope("rotation");
+            values.push(sum * sum);
+        }
+        values.push(-sum);
     }
     values.push(sum * sum);
     // A name that looks like a numbered one.
@@ -133,6 +139,8 @@ fn names_are_unique_and_carry_their_scope() {
         "layers.0.query_2",
         "layers.0.add_2",
         "layers.0.part_7.multiply",
+        "rotation.multiply",
+        "layers.0.part_7.negate",
         "multiply",
         "add_2_2",
         "total",

@@ -1,6 +1,6 @@
 //! Kernels and their decompositions.
 
-use super::{A, B, f32s};
+use super::{A, B, C, f32s};
 use crate::{Attribute, Builder, GraphError, Kernel, Module, ModuleBuilder, Value};
 
 /// `x · factor + 1`.
@@ -95,6 +95,36 @@ fn kernels_may_use_kernels_and_have_several_results() {
     assert_eq!(private(&found), ["scale.4xf32.factor_2.0e0", "both.4xf32.name__a___b___.count_3"]);
     let text = found.to_string();
     assert!(text.contains("%both, %both_2 = stablehlo.composite \"test.both\" %x"), "{text}");
+}
+
+/// The first elements of `x`, relabelled: as many as `result` has.
+fn first<'b>(x: Value<'b>, result: crate::Dimension, given: crate::Dimension) -> Value<'b> {
+    let kernel = Kernel::new("test.first");
+    let results = [f32s([result])];
+    x.builder().composite_with_results(kernel, &[x], &results, |_, x| {
+        vec![x[0].slice(A, 0..given.size).relabel(A, given.label)]
+    })[0]
+}
+
+#[test]
+fn results_that_operands_do_not_determine_are_given() {
+    let found = module(&["main"], |function| {
+        let x = function.argument("x", f32s([A.of(4)]));
+        let results = [B.of(2), B.of(3), C.of(3), B.of(2)].map(|ty| (first(x, ty, ty), ty));
+        for (value, ty) in results {
+            assert_eq!(value.ty(), f32s([ty]));
+        }
+        let sum = |n: usize| results[n].0.sum(results[n].1.label);
+        sum(0) + sum(1) + sum(2) + sum(3)
+    });
+    assert_eq!(private(&found.unwrap()), ["first.4xf32", "first.4xf32_2", "first.4xf32_3"]);
+
+    let found = module(&["main"], |function| {
+        first(function.argument("x", f32s([A.of(4)])), B.of(3), B.of(2))
+    });
+    let error = found.unwrap_err();
+    assert_eq!(error.operation, "composite");
+    assert_eq!(error.message, "the decomposition gives [B 2] f32, not [B 3] f32 (C3)");
 }
 
 #[test]

@@ -156,13 +156,15 @@ fn element_wise_operations_of_two_operands() {
     %power = stablehlo.power %minimum, %y : tensor<2xf32>
     %remainder = stablehlo.remainder %power, %subtract : tensor<2xf32>
     ");
-    let found = lines(&[i32s([A.of(2)])], |_, x| ((x[0] & x[0]) | x[0]).shift_left(3));
+    let found =
+        lines(&[i32s([A.of(2)])], |_, x| ((x[0] & x[0]) | x[0]).shift_left(3).shift_right(x[0]));
     assert_snapshot!(found, @"
     %and = stablehlo.and %x, %x : tensor<2xi32>
     %or = stablehlo.or %and, %x : tensor<2xi32>
     %constant = stablehlo.constant dense<3> : tensor<i32>
     %broadcast = stablehlo.broadcast_in_dim %constant, dims = [] : (tensor<i32>) -> tensor<2xi32>
     %shift_left = stablehlo.shift_left %or, %broadcast : tensor<2xi32>
+    %shift_right = stablehlo.shift_right_logical %shift_left, %x : tensor<2xi32>
     ");
 }
 

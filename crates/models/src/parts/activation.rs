@@ -53,6 +53,15 @@ impl Activation {
         }
     }
 
+    /// Value of the attribute `activation` of kernels.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Silu => "silu",
+            Self::GeluTanh => "gelu_tanh",
+            Self::Relu => "relu",
+        }
+    }
+
     /// Name in descriptions.
     pub fn name(self) -> &'static str {
         match self {

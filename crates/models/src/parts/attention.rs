@@ -1,9 +1,9 @@
 //! Grouped-query attention over the paged cache.
 
 use super::{Linear, Mixer, Norm, Rope};
-use crate::dimensions::{GROUP, HEAD_DIM, KEY, KV_HEAD, MIXED, QUERY, VALUE, VALUE_DIM};
+use crate::dimensions::{GROUP, HEAD, HEAD_DIM, KEY, KV_HEAD, MIXED, QUERY, VALUE, VALUE_DIM};
 use crate::kernels::{self, Attention};
-use crate::{State, Step};
+use crate::{Param, State, Step};
 use stablemate_graph::Value;
 
 /// Which earlier tokens a token sees.
@@ -44,6 +44,8 @@ pub struct Gqa {
     pub scale: f32,
     /// Scores are bounded by `cap · tanh(score / cap)`.
     pub softcap: Option<f32>,
+    /// A logit `[K·G]` per query head that takes part in the softmax and has no value (attention sinks).
+    pub sinks: Option<Param>,
     /// Pool `[B, L, K, H]`.
     pub keys: State,
     /// Pool `[B, L, K, E]`.
@@ -51,14 +53,14 @@ pub struct Gqa {
 }
 
 impl Mixer for Gqa {
-    fn forward<'b>(&self, step: &Step<'b>, x: Value<'b>) -> Value<'b> {
+    fn forward<'b>(&self, step: &Step<'b>, x: Value<'b>, residual: Option<Value<'b>>) -> Value<'b> {
         let _scope = step.scope("attention");
         let (kv_heads, head_dim) = (KV_HEAD.of(self.kv_heads), HEAD_DIM.of(self.head_dim));
-        let query =
-            step.linear(self.query, x).split(QUERY, &[kv_heads, GROUP.of(self.group), head_dim]);
-        let key = step.linear(self.key, x).split(KEY, &[kv_heads, head_dim]);
-        let value =
-            step.linear(self.value, x).split(VALUE, &[kv_heads, VALUE_DIM.of(self.head_dim)]);
+        let group = GROUP.of(self.group);
+        let [query, key, value] = step.linears([self.query, self.key, self.value], x);
+        let query = query.split(QUERY, &[kv_heads, group, head_dim]);
+        let key = key.split(KEY, &[kv_heads, head_dim]);
+        let value = value.split(VALUE, &[kv_heads, VALUE_DIM.of(self.head_dim)]);
         let normalise = |norm: &Option<Norm>, x| match norm {
             Some(norm) => norm.forward(step, x, HEAD_DIM),
             None => x,
@@ -72,10 +74,11 @@ impl Mixer for Gqa {
             query,
             keys,
             values,
+            self.sinks.map(|sinks| step.param(sinks).split(HEAD, &[kv_heads, group])),
             step.addresses(),
         );
         let mixed = mixed.merge(&[KV_HEAD, GROUP, VALUE_DIM], MIXED);
-        step.linear(self.output, mixed).named("output")
+        step.linear(self.output, mixed, residual).named("output")
     }
 
     fn describe(&self) -> String {
@@ -88,6 +91,9 @@ impl Mixer for Gqa {
         }
         if self.query_norm.is_some() {
             text += ", q/k norm";
+        }
+        if self.sinks.is_some() {
+            text += ", sinks";
         }
         if let Some(cap) = self.softcap {
             text += &format!(", softcap {cap}");

@@ -31,10 +31,10 @@ pub struct PreNorm {
 
 impl Block for PreNorm {
     fn forward<'b>(&self, step: &Step<'b>, x: Value<'b>) -> Value<'b> {
-        let mixed = self.mixer.forward(step, self.mixer_norm.forward(step, x, MODEL));
-        let x = (x + mixed).named("mixed");
-        let fed = self.ffn.forward(step, self.ffn_norm.forward(step, x, MODEL));
-        (x + fed).named("output")
+        let normalised = self.mixer_norm.forward(step, x, MODEL);
+        let x = self.mixer.forward(step, normalised, Some(x)).named("mixed");
+        let normalised = self.ffn_norm.forward(step, x, MODEL);
+        self.ffn.forward(step, normalised, Some(x)).named("output")
     }
 
     fn describe(&self) -> String {
@@ -66,9 +66,9 @@ pub struct Sandwich {
 
 impl Block for Sandwich {
     fn forward<'b>(&self, step: &Step<'b>, x: Value<'b>) -> Value<'b> {
-        let mixed = self.mixer.forward(step, self.mixer_norm.forward(step, x, MODEL));
+        let mixed = self.mixer.forward(step, self.mixer_norm.forward(step, x, MODEL), None);
         let x = (x + self.mixed_norm.forward(step, mixed, MODEL)).named("mixed");
-        let fed = self.ffn.forward(step, self.ffn_norm.forward(step, x, MODEL));
+        let fed = self.ffn.forward(step, self.ffn_norm.forward(step, x, MODEL), None);
         (x + self.fed_norm.forward(step, fed, MODEL)).named("output")
     }
 

@@ -20,11 +20,10 @@ pub struct Gated {
 }
 
 impl FeedForward for Gated {
-    fn forward<'b>(&self, step: &Step<'b>, x: Value<'b>) -> Value<'b> {
+    fn forward<'b>(&self, step: &Step<'b>, x: Value<'b>, residual: Option<Value<'b>>) -> Value<'b> {
         let _scope = step.scope("mlp");
-        let gate = step.linear(self.gate, x).named("gate");
-        let up = step.linear(self.up, x).named("up");
-        step.linear(self.down, self.activation.apply(gate) * up).named("down")
+        let features = step.gated(self.gate, self.up, self.activation, x).named("features");
+        step.linear(self.down, features, residual).named("down")
     }
 
     fn describe(&self) -> String {

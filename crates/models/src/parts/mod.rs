@@ -22,8 +22,9 @@ use std::fmt;
 
 /// Mixes tokens: attention, and whatever takes its place. `x [T, D] → [T, D]`.
 pub trait Mixer: fmt::Debug + Send + Sync {
-    /// Appends the mixer to the step's graph.
-    fn forward<'b>(&self, step: &Step<'b>, x: Value<'b>) -> Value<'b>;
+    /// Appends the mixer to the step's graph. Its output is added to the `residual [T, D]` if there is one:
+    /// the last product does that on the way.
+    fn forward<'b>(&self, step: &Step<'b>, x: Value<'b>, residual: Option<Value<'b>>) -> Value<'b>;
     /// One phrase for descriptions.
     fn describe(&self) -> String;
     /// The state it keeps and the number of latest tokens it ever reads (`None`: all).
@@ -41,8 +42,8 @@ pub trait Mixer: fmt::Debug + Send + Sync {
 
 /// Works on each token by itself: `x [T, D] → [T, D]`.
 pub trait FeedForward: fmt::Debug + Send + Sync {
-    /// Appends the network to the step's graph.
-    fn forward<'b>(&self, step: &Step<'b>, x: Value<'b>) -> Value<'b>;
+    /// Appends the network to the step's graph. Its output is added to the `residual [T, D]` if there is one.
+    fn forward<'b>(&self, step: &Step<'b>, x: Value<'b>, residual: Option<Value<'b>>) -> Value<'b>;
     /// One phrase for descriptions.
     fn describe(&self) -> String;
 }

@@ -6,8 +6,11 @@ use crate::ModelError;
 use crate::blueprint::positive;
 use crate::dimensions::{HEAD_DIM, TOKEN};
 use stablemate_checkpoint::RawConfig;
-use stablemate_graph::{ElementType, Literal, TensorType, Value};
+use stablemate_graph::{ElementType, Label, Literal, TensorType, Value};
 use std::f64::consts::TAU;
+
+/// The halves of a head: element `n` of one is rotated with element `n` of the other.
+const SIDE: Label = Label("Side");
 
 /// A rotation of the first `width` elements of each head; element `n` is paired with `n + width / 2`.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,7 +141,8 @@ impl Rope {
         matches!(self.frequencies, Frequencies::Dynamic { .. })
     }
 
-    /// Cosines and sines `[T, width / 2]` at `positions [T]` (i32). `lengths [T]` (i32) is the length
+    /// The rotation at `positions [T]` (i32): cosines `[T, width / 2]`, and what the other half of a head is
+    /// multiplied by, `[T, 2, width / 2]`: -sine for the first half, sine for the second. `lengths [T]` (i32) is the length
     /// of the sequence when the token was processed: a prompt's whole length for all its tokens.
     pub fn rotation<'b>(
         &self,
@@ -146,7 +150,6 @@ impl Rope {
         lengths: Option<Value<'b>>,
     ) -> (Value<'b>, Value<'b>) {
         let builder = positions.builder();
-        let _scope = builder.scope("rope");
         let half = HEAD_DIM.of(self.width / 2);
         let vector = |values: Vec<f32>| {
             builder.constant(Literal::Float(values), TensorType::new(ElementType::F32, [half]))
@@ -170,24 +173,29 @@ impl Rope {
         };
         let angles =
             (frequencies * positions.convert(ElementType::F32).broadcast(&all)).named("angles");
-        let (cosine, sine) = cosine_and_sine(angles);
-        match self.attention_factor() {
-            1.0 => (cosine, sine),
-            factor => (cosine * factor, sine * factor),
-        }
+        let (cosine, sine) = match (self.attention_factor(), cosine_and_sine(angles)) {
+            (1.0, rotation) => rotation,
+            (factor, (cosine, sine)) => (cosine * factor, sine * factor),
+        };
+        let sign = Literal::Float(vec![-1.0, 1.0]);
+        let sign = builder.constant(sign, TensorType::new(ElementType::F32, [SIDE.of(2)]));
+        let all = [all[0], SIDE.of(2), half];
+        (cosine, (sine.broadcast(&all) * sign).named("signed_sine"))
     }
 
-    /// `x [T, …, H]` with the first `width` elements of each head rotated.
+    /// `x [T, …, H]` with the first `width` elements of each head turned by a [`rotation`](Self::rotation).
     pub fn rotate<'b>(&self, x: Value<'b>, cosine: Value<'b>, sine: Value<'b>) -> Value<'b> {
-        let (half, size) = (self.width / 2, x.size(HEAD_DIM));
-        let first = x.slice(HEAD_DIM, 0..half);
-        let second = x.slice(HEAD_DIM, half..self.width);
-        let rotated = [first * cosine - second * sine, second * cosine + first * sine];
-        let mut rest = vec![rotated[1]];
+        let size = x.size(HEAD_DIM);
         if self.width < size {
-            rest.push(x.slice(HEAD_DIM, self.width..size));
+            let rotated = self.rotate(x.slice(HEAD_DIM, 0..self.width), cosine, sine);
+            return rotated.concatenate(&[x.slice(HEAD_DIM, self.width..size)], HEAD_DIM);
         }
-        rotated[0].concatenate(&rest, HEAD_DIM)
+        // Spelled as an element-wise operation with a gather inside it is one dispatch of IREE's; halves
+        // that are computed apart and concatenated are four.
+        let halves = x.split(HEAD_DIM, &[SIDE.of(2), HEAD_DIM.of(self.width / 2)]);
+        let ty = TensorType::new(ElementType::I32, [SIDE.of(2)]);
+        let others = halves.take(SIDE, x.builder().constant(Literal::Integer(vec![1, 0]), ty));
+        (halves * cosine + others * sine).merge(&[SIDE, HEAD_DIM], HEAD_DIM)
     }
 
     /// One phrase for descriptions.

@@ -63,7 +63,9 @@ fn of_floats(op: Binary, a: f32, b: f32) -> f32 {
         Binary::Power => f64::from(a).powf(f64::from(b)) as f32,
         Binary::Maximum => maximum(a, b),
         Binary::Minimum => -maximum(-a, -b),
-        Binary::And | Binary::Or | Binary::ShiftLeft => panic!("{op:?} of floats"),
+        Binary::And | Binary::Or | Binary::ShiftLeft | Binary::ShiftRightLogical => {
+            panic!("{op:?} of floats")
+        }
     }
 }
 
@@ -85,7 +87,10 @@ fn of_integers(op: Binary, a: i32, b: i32) -> i32 {
         Binary::And => Some(a & b),
         Binary::Or => Some(a | b),
         // Bits that leave at the top are lost.
-        Binary::ShiftLeft => Some(a << b),
+        Binary::ShiftLeft => u32::try_from(b).ok().and_then(|b| a.checked_shl(b)),
+        Binary::ShiftRightLogical => {
+            u32::try_from(b).ok().and_then(|b| (a as u32).checked_shr(b)).map(|a| a as i32)
+        }
         Binary::Power => None,
     };
     checked.unwrap_or_else(|| panic!("{op:?} of {a} and {b}"))
@@ -133,8 +138,14 @@ pub fn select(predicate: &Tensor, on_true: &Tensor, on_false: &Tensor) -> Tensor
 
 pub fn convert(x: &Tensor, element: ElementType) -> Tensor {
     let data = match (x.element, element) {
-        (ElementType::I1 | ElementType::I16, ElementType::I32) => x.data.clone(),
-        (ElementType::I1 | ElementType::I32, ElementType::F32) => {
+        (ElementType::I1 | ElementType::I8 | ElementType::I16, ElementType::I32) => x.data.clone(),
+        (ElementType::I32, ElementType::I8 | ElementType::I16) => {
+            let bound = if element == ElementType::I8 { 1 << 7 } else { 1 << 15 };
+            let outside = x.integers().iter().find(|x| !(-bound..bound).contains(*x));
+            assert_eq!(outside, None, "not an {element}");
+            x.data.clone()
+        }
+        (ElementType::I1 | ElementType::I8 | ElementType::I32, ElementType::F32) => {
             Data::Float(x.integers().iter().map(|x| *x as f32).collect())
         }
         (ElementType::F32, ElementType::I32) => {

@@ -152,10 +152,18 @@ pub fn take(table: &Tensor, indices: &Tensor, axis: usize) -> Tensor {
 
 pub fn put(x: &Tensor, indices: &Tensor, updates: &Tensor, leading: usize) -> Tensor {
     let inner: usize = x.sizes[leading..].iter().product();
-    let mut values = x.floats().to_vec();
-    for (index, update) in indices.integers().chunks(leading).zip(updates.floats().chunks(inner)) {
+    let mut places: Vec<usize> = (0..x.sizes.iter().product()).collect();
+    let old = places.len();
+    for (n, index) in indices.integers().chunks(leading).enumerate() {
         let slice = index.iter().zip(&x.sizes).fold(0, |n, (i, size)| n * size + inside(*i, *size));
-        values[slice * inner..(slice + 1) * inner].copy_from_slice(update);
+        for m in 0..inner {
+            places[slice * inner + m] = old + n * inner + m;
+        }
     }
-    Tensor { element: x.element, sizes: x.sizes.clone(), data: Data::Float(values) }
+    let data = match (&x.data, &updates.data) {
+        (Data::Float(a), Data::Float(b)) => Data::Float([&a[..], b].concat()),
+        (Data::Integer(a), Data::Integer(b)) => Data::Integer([&a[..], b].concat()),
+        _ => panic!("updates of another kind"),
+    };
+    Tensor { data, ..x.clone() }.pick(&x.sizes, &places)
 }

@@ -3,7 +3,7 @@
 use crate::interpreter::Tensor;
 use crate::session::{Session, Token};
 use stablemate_fixtures::Case;
-use stablemate_models::Output;
+use stablemate_models::{CacheElement, Output};
 use std::sync::{Arc, Mutex};
 
 /// Runs `check` on every case, on as many threads as there are processors.
@@ -71,6 +71,23 @@ fn greedy_tokens_and_logits_are_those_of_the_reference() {
 }
 
 #[test]
+fn greedy_tokens_survive_a_cache_of_half_precision() {
+    for_every_case(|case| {
+        let (prompt, expected) = (&case.expected.prompt_ids, &case.expected.token_ids);
+        let mut session = Session::with_cache(case, CacheElement::F16);
+        let table = session.sequence(prompt.len() + expected.len());
+        let logits = session.logits(&table, &Token::prompt(prompt, 0), prompt.len() - 1);
+        let mut ids = vec![argmax(&logits)];
+        while ids.len() < expected.len() {
+            let position = prompt.len() + ids.len() - 1;
+            let token = Token::generated(ids[ids.len() - 1], position, 0);
+            ids.push(argmax(&session.logits(&table, &[token], 0)));
+        }
+        if ids == *expected { Ok(()) } else { Err(format!("{ids:?} instead of {expected:?}")) }
+    });
+}
+
+#[test]
 fn chunks_and_padding_change_nothing() {
     for_every_case(|case| {
         let prompt = Token::prompt(&case.expected.prompt_ids, 0);
@@ -99,6 +116,43 @@ fn chunks_and_padding_change_nothing() {
         require_near("logits", &logits, &whole, 1e-5)?;
         let logits = session.logits(&table, &[Token::PADDING, next], 1);
         require_near("the next token's logits", &logits, &whole_next, 1e-5)
+    });
+}
+
+#[test]
+fn smaller_caches_stay_near() {
+    // Of the largest logit.
+    for (element, bound) in [(CacheElement::F16, 5e-3), (CacheElement::Q8, 8e-2)] {
+        for_every_case(|case| {
+            let expected = &case.expected;
+            let prompt = Token::prompt(&expected.prompt_ids, 0);
+            let mut session = Session::with_cache(case, element);
+            let table = session.sequence(prompt.len() + 1);
+            // In two steps, so that the second one reads what the first one wrote.
+            let (first, second) = prompt.split_at(prompt.len() / 2);
+            if !first.is_empty() {
+                session.logits(&table, first, 0);
+            }
+            let logits = session.logits(&table, second, second.len() - 1);
+            let largest = distance(&expected.prompt_logits, &vec![0.0; logits.len()]);
+
+            require_near("logits", &logits, &expected.prompt_logits, bound * largest)
+        });
+    }
+}
+
+#[test]
+fn rows_of_padding_change_nothing() {
+    for_every_case(|case| {
+        let prompt = Token::prompt(&case.expected.prompt_ids, 0);
+        let mut session = Session::new(case);
+        let table = session.sequence(prompt.len());
+        let last = prompt.len() - 1;
+        let alone = session.logits(&table, &prompt, last);
+        let rows = [usize::MAX, last, usize::MAX];
+        let padded = session.step(Output::Logits, &[&table], &prompt, &rows);
+        let padded: Vec<&[f32]> = padded.floats().chunks(alone.len()).collect();
+        require_near("logits", padded[1], &alone, 0.0)
     });
 }
 

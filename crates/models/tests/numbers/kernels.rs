@@ -1,29 +1,12 @@
 //! Parts by themselves, against f64 or the `half` crate.
 
-use crate::interpreter::{Data, Tensor, run};
+use crate::evaluate::evaluate;
+use crate::interpreter::Data;
 use half::{bf16, f16};
-use stablemate_graph::{Builder, ElementType, Label, ModuleBuilder, TensorType, Value};
+use stablemate_graph::{ElementType, Label, TensorType};
 use stablemate_models::dimensions::{MODEL, TOKEN, VOCABULARY};
-use stablemate_models::kernels;
+use stablemate_models::kernels::{self, Weight};
 use stablemate_models::parts::{Activation, cosine_and_sine};
-use std::sync::Arc;
-
-/// The results of a function of some arguments, all f32.
-fn evaluate(
-    arguments: Vec<(TensorType, Data)>,
-    build: impl for<'b> Fn(&'b Builder<'b>, Vec<Value<'b>>) -> Vec<Value<'b>>,
-) -> Vec<Vec<f32>> {
-    let module = ModuleBuilder::new("test");
-    let main = module.function("main");
-    let values = arguments.iter().map(|(ty, _)| main.argument("x", ty.clone())).collect();
-    let results = build(&main, values);
-    let named: Vec<(&str, Value<'_>)> = results.iter().map(|value| ("y", *value)).collect();
-    main.finish(&named).unwrap();
-    let module = module.finish().unwrap();
-    let tensors: Vec<_> =
-        arguments.into_iter().map(|(ty, data)| Arc::new(Tensor::new(&ty, data))).collect();
-    run(&module, "main", &tensors).iter().map(|tensor| tensor.floats().to_vec()).collect()
-}
 
 const POINT: Label = Label("Point");
 
@@ -67,7 +50,12 @@ fn every_half_precision_value_is_widened_exactly() {
         let bits = (0..=u16::MAX).map(|bits| i32::from(bits as i16)).collect();
         let arguments =
             vec![(table, Data::Integer(bits)), (tokens, Data::Integer((0..1 << 16).collect()))];
-        let results = evaluate(arguments, |_, x| vec![kernels::embed(x[0], x[1])]);
+        let storage = if element == ElementType::I16 { ElementType::Bf16 } else { element };
+        let (rows, columns) = (VOCABULARY.of(1 << 16), MODEL.of(1));
+        let results = evaluate(arguments, |_, x| {
+            let table = Weight { value: x[0], storage: storage.into(), rows, columns };
+            vec![kernels::embed(table, x[1])]
+        });
         for bits in 0..=u16::MAX {
             let (found, exact) = (results[0][usize::from(bits)], exact(bits));
             let equal = found.to_bits() == exact.to_bits() || (found.is_nan() && exact.is_nan());

@@ -1,7 +1,10 @@
 //! The graphs, run by an interpreter that knows neither IREE nor any device.
 
+mod cache;
+mod evaluate;
 mod generation;
 #[path = "../interpreter/mod.rs"]
 mod interpreter;
 mod kernels;
 mod session;
+mod weights;

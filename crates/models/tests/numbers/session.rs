@@ -4,7 +4,9 @@ use crate::interpreter::{Data, Tensor, run};
 use stablemate_checkpoint::RawConfig;
 use stablemate_fixtures::{Case, Dtype, TensorSpec};
 use stablemate_graph::{ElementType, Module, TensorType};
-use stablemate_models::{BLOCK_LENGTH, Bucket, Decoder, EntryPoint, Output, StepArgument};
+use stablemate_models::{
+    BLOCK_LENGTH, Bucket, CacheElement, Decoder, EntryPoint, ModelError, Output, StepArgument,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -56,13 +58,19 @@ pub struct Session {
 
 impl Session {
     pub fn new(case: &Case) -> Self {
+        Self::with_cache(case, CacheElement::F32)
+    }
+
+    pub fn with_cache(case: &Case, cache: CacheElement) -> Self {
         let path = case.directory.join("config.json");
         let config = RawConfig::from_json(&case.config_text().unwrap(), &path).unwrap();
         let mut decoder = Decoder::describe(&config).unwrap();
+        decoder.set_cache_element(cache);
         let tensors = &case.expected.tensors;
         let find = |name: &str| tensors.iter().find(|tensor| tensor.name == name);
-        let known =
-            |name: &str| Ok(find(name).map(|tensor| (tensor.shape.clone(), element(tensor))));
+        let known = |name: &str| -> Result<_, ModelError> {
+            Ok(find(name).map(|tensor| (tensor.shape.clone(), element(tensor).into())))
+        };
         decoder.params.bind(&path, known).unwrap();
         let parameter = |ty: &TensorType, name: &str| Arc::new(parameter(find(name).unwrap(), ty));
         let entries = decoder.params.entries();
@@ -70,8 +78,13 @@ impl Session {
             entries.iter().map(|entry| parameter(&entry.argument(), &entry.name)).collect();
         // What a pool holds before anything is written must not matter.
         let garbage = |ty: TensorType| {
-            let values = vec![-1000.0; ty.elements().unwrap()];
-            Arc::new(Tensor::new(&ty, Data::Float(values)))
+            let count = ty.elements().unwrap();
+            let data = match ty.element {
+                ElementType::F32 => Data::Float(vec![-1000.0; count]),
+                ElementType::I16 => Data::Integer(vec![0x6BD0; count]),
+                _ => Data::Integer(vec![0x47; count]),
+            };
+            Arc::new(Tensor::new(&ty, data))
         };
         let types = decoder.state_types(&Bucket { blocks: BLOCKS, ..Bucket::prefill(1, 1) });
         let states = types.into_iter().map(garbage).collect();
@@ -89,7 +102,7 @@ impl Session {
         blocks.collect()
     }
 
-    /// Runs a step; the logits (or the ids) of `rows`.
+    /// Runs a step; the logits (or the ids) of `rows`, of which `usize::MAX` marks padding.
     pub fn step(
         &mut self,
         output: Output,
@@ -113,7 +126,9 @@ impl Session {
                 StepArgument::Sequences => of(|token| token.sequence as i32),
                 StepArgument::Lengths => of(|token| token.length as i32),
                 StepArgument::BlockTables => tables.concat(),
-                StepArgument::Rows => rows.iter().map(|row| *row as i32).collect(),
+                StepArgument::Rows => {
+                    rows.iter().map(|row| i32::try_from(*row).unwrap_or(-1)).collect()
+                }
             };
             Arc::new(Tensor::new(&argument.ty(&bucket), Data::Integer(values)))
         };

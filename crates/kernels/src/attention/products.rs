@@ -1,0 +1,192 @@
+//! The two products: queries with keys, weights with values. Rows of queries share each loaded vector of the
+//! cache. What a row gets does not depend on the rows beside it: it is always the same operations in the same
+//! order.
+
+use super::element::Element;
+use crate::simd::Simd;
+
+/// Rows that a register block may have.
+pub(super) const fn rows_at_once<S: Simd>() -> usize {
+    // Four times four sums are half of the registers of AVX-512; elsewhere a vector takes several.
+    match S::ISA {
+        crate::Isa::Avx512 => 4,
+        _ => 1,
+    }
+}
+
+/// Calls `$function::<$types, N>` with N = `$rows`, one to four.
+macro_rules! by_rows {
+    ($rows:expr, $function:ident::<$($types:ty),*>($($argument:expr),* $(,)?)) => {
+        match $rows {
+            4 if rows_at_once::<S>() >= 4 => $function::<$($types),*, 4>($($argument),*),
+            3 if rows_at_once::<S>() >= 3 => $function::<$($types),*, 3>($($argument),*),
+            2 if rows_at_once::<S>() >= 2 => $function::<$($types),*, 2>($($argument),*),
+            _ => $function::<$($types),*, 1>($($argument),*),
+        }
+    };
+}
+
+/// Some rows of queries, filled up with zeros to whole vectors.
+#[derive(Clone, Copy)]
+pub(super) struct Queries {
+    pub first: *const f32,
+    /// From row to row.
+    pub stride: usize,
+    /// At most [`rows_at_once`].
+    pub rows: usize,
+}
+
+/// The products of queries with the sixteen rows at `keys`; each query's go to `scores`, rows of which
+/// are `stride` apart.
+///
+/// # Safety
+/// As all functions of [`Simd`]; queries and keys have `vectors` vectors.
+#[inline(always)]
+pub(super) unsafe fn scores<S: Simd, E: Element>(
+    queries: Queries,
+    keys: *const *const u8,
+    vectors: usize,
+    scores: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        by_rows!(queries.rows, scores_of::<S, E>(queries, keys, vectors, scores, stride));
+    }
+}
+
+/// # Safety
+/// As [`scores`]; the queries are `ROWS`.
+#[inline(always)]
+unsafe fn scores_of<S: Simd, E: Element, const ROWS: usize>(
+    queries: Queries,
+    keys: *const *const u8,
+    vectors: usize,
+    scores: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let mut folded = [[S::zero(); 4]; ROWS];
+        for quarter in 0..4 {
+            let keys: [*const u8; 4] = keys.add(4 * quarter).cast::<[*const u8; 4]>().read();
+            let mut sums = [[S::zero(); 4]; ROWS];
+            for vector in 0..vectors {
+                let mut key = [S::zero(); 4];
+                for slot in 0..4 {
+                    key[slot] = E::load::<S>(keys[slot], vector);
+                }
+                for row in 0..ROWS {
+                    let query = S::load(queries.first.add(row * queries.stride + 16 * vector));
+                    for slot in 0..4 {
+                        sums[row][slot] = S::multiply_add(query, key[slot], sums[row][slot]);
+                    }
+                }
+            }
+            for row in 0..ROWS {
+                folded[row][quarter] = S::fold_lanes(sums[row]);
+            }
+        }
+        for row in 0..ROWS {
+            S::store(S::fold_quarters(folded[row]), scores.add(row * stride));
+        }
+    }
+}
+
+/// Some rows of weights and of the sums that they add to.
+#[derive(Clone, Copy)]
+pub(super) struct Mixed {
+    /// The weight of the first slot in the first row.
+    pub weights: *const f32,
+    /// From row to row.
+    pub weights_stride: usize,
+    pub sums: *mut f32,
+    /// From row to row.
+    pub sums_stride: usize,
+    /// At most [`rows_at_once`].
+    pub rows: usize,
+}
+
+/// Adds `weight · value` of the slots with the rows at `values`, one after the other.
+///
+/// # Safety
+/// As all functions of [`Simd`]; sums and values have `vectors` vectors, weights and `values` `slots`.
+#[inline(always)]
+pub(super) unsafe fn mix<S: Simd, E: Element>(
+    mixed: Mixed,
+    values: *const *const u8,
+    slots: usize,
+    vectors: usize,
+) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        by_rows!(mixed.rows, mix_rows::<S, E>(mixed, values, slots, vectors));
+    }
+}
+
+/// # Safety
+/// As [`mix`]; the rows are `ROWS`.
+#[inline(always)]
+unsafe fn mix_rows<S: Simd, E: Element, const ROWS: usize>(
+    mixed: Mixed,
+    values: *const *const u8,
+    slots: usize,
+    vectors: usize,
+) {
+    let mut vector = 0;
+    // SAFETY: the caller's contract.
+    unsafe {
+        while vector + 4 <= vectors {
+            mix_vectors::<S, E, ROWS, 4>(mixed, values, slots, vector);
+            vector += 4;
+        }
+        if vector + 2 <= vectors {
+            mix_vectors::<S, E, ROWS, 2>(mixed, values, slots, vector);
+            vector += 2;
+        }
+        if vector < vectors {
+            mix_vectors::<S, E, ROWS, 1>(mixed, values, slots, vector);
+        }
+    }
+}
+
+/// # Safety
+/// As [`mix`]; the rows are `ROWS`.
+#[inline(always)]
+unsafe fn mix_vectors<S: Simd, E: Element, const ROWS: usize, const VECTORS: usize>(
+    mixed: Mixed,
+    values: *const *const u8,
+    slots: usize,
+    first: usize,
+) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let sums_at = |row: usize, vector: usize| {
+            mixed.sums.add(row * mixed.sums_stride + 16 * (first + vector))
+        };
+        let mut sums = [[S::zero(); VECTORS]; ROWS];
+        for row in 0..ROWS {
+            for vector in 0..VECTORS {
+                sums[row][vector] = S::load(sums_at(row, vector));
+            }
+        }
+        for slot in 0..slots {
+            let values = *values.add(slot);
+            let mut value = [S::zero(); VECTORS];
+            for vector in 0..VECTORS {
+                value[vector] = E::load::<S>(values, first + vector);
+            }
+            for row in 0..ROWS {
+                let weight = S::splat(*mixed.weights.add(row * mixed.weights_stride + slot));
+                for vector in 0..VECTORS {
+                    sums[row][vector] = S::multiply_add(weight, value[vector], sums[row][vector]);
+                }
+            }
+        }
+        for row in 0..ROWS {
+            for vector in 0..VECTORS {
+                S::store(sums[row][vector], sums_at(row, vector));
+            }
+        }
+    }
+}

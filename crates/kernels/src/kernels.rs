@@ -1,0 +1,58 @@
+//! What kernels are methods of: instructions, threads, and how activations are kept.
+
+use std::fmt;
+
+use crate::isa::Isa;
+use crate::pool::Pool;
+
+/// What a product of quantised weights does to its activations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Activations {
+    /// 16-bit integers in groups as long as the weights': an error of 2⁻¹⁶ of a group's largest value, which is
+    /// below what f32 products of quantised weights differ by among themselves.
+    #[default]
+    Exact,
+    /// 8-bit integers in groups as long as the weights'. Faster, and lossy.
+    Int8,
+}
+
+/// The kernels of this machine. Immutable; calls from several threads take turns.
+pub struct Kernels {
+    isa: Isa,
+    activations: Activations,
+    pool: Pool,
+}
+
+impl Kernels {
+    /// Kernels that use `isa` (or, where this machine has not got it, the best that it has) on `threads` threads, the
+    /// calling one among them.
+    pub fn new(isa: Isa, threads: usize, activations: Activations) -> Self {
+        let isa = if isa.available() { isa } else { Isa::best() };
+        Self { isa, activations, pool: Pool::new(threads) }
+    }
+
+    /// The instruction set in use. It is available on this machine.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// How products of quantised weights keep their activations.
+    pub fn activations(&self) -> Activations {
+        self.activations
+    }
+
+    /// The threads.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+}
+
+/// The name, as `--activations` takes it.
+impl fmt::Display for Activations {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Exact => "exact",
+            Self::Int8 => "int8",
+        })
+    }
+}

@@ -1,0 +1,22 @@
+//! In: slices of activations, encoded weights, cache pools and addresses.
+//! Out: slices: products, attention, embedded rows, written cache, by the best instructions of this machine.
+//! Never: knows IREE, a graph, a model or a file.
+
+mod attention;
+mod bandwidth;
+mod cache;
+mod error;
+mod exponential;
+mod isa;
+mod kernels;
+mod linear;
+mod pool;
+mod simd;
+
+pub use attention::{Addresses, Attention, AttentionOperands};
+pub use cache::{CacheElement, CacheShape};
+pub use error::KernelError;
+pub use isa::Isa;
+pub use kernels::{Activations, Kernels};
+pub use linear::{Activation, Matrix, Product, Weight};
+pub use pool::Pool;

@@ -1,0 +1,179 @@
+//! Activation functions on sixteen lanes, accurate to some units in the last place of f32.
+
+#![expect(unsafe_op_in_unsafe_fn, reason = "lanes under the contract of `Simd`")]
+
+use crate::simd::Simd;
+
+/// What a gate goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// `x / (1 + e⁻ˣ)`.
+    Silu,
+    /// `x / 2 · (1 + tanh(√(2/π) · (x + 0.044715 · x³)))`.
+    GeluTanh,
+    /// `x / 2 · (1 + erf(x / √2))`.
+    Gelu,
+    /// `max(x, 0)`.
+    Relu,
+}
+
+/// The polynomial of these coefficients, the constant first.
+#[inline(always)]
+unsafe fn polynomial<S: Simd, const N: usize>(x: S::Floats, coefficients: [f32; N]) -> S::Floats {
+    let mut sum = S::splat(coefficients[N - 1]);
+    for n in (0..N - 1).rev() {
+        sum = S::multiply_add(sum, x, S::splat(coefficients[n]));
+    }
+    sum
+}
+
+/// eˣ. Saturates at the ends of what normal numbers can hold; NaN becomes one of these.
+#[inline(always)]
+pub(crate) unsafe fn exponential<S: Simd>(x: S::Floats) -> S::Floats {
+    // ln 2 in two parts, the first of which has zeros at its end, so that multiples are exact.
+    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
+    // (e^r − 1 − r) / r² for |r| ≤ ln 2 / 2, by least squares: a relative error of eˣ of 4e-9.
+    const TERMS: [f32; 5] = [0.499_999_88, 0.166_665_18, 0.041_669_536, 0.008_368_927, 0.001_375_138_3];
+    let x = S::minimum(S::maximum(x, S::splat(-87.3)), S::splat(88.3));
+    let power = S::round(S::multiply(x, S::splat(std::f32::consts::LOG2_E)));
+    let rest = S::multiply_add(power, S::splat(-LN_2[0]), x);
+    let rest = S::multiply_add(power, S::splat(-LN_2[1]), rest);
+    let square = S::multiply(rest, rest);
+    let value = S::multiply_add(square, polynomial::<S, 5>(rest, TERMS), rest);
+    let value = S::add(value, S::splat(1.0));
+    let exponent = S::add_integers(S::to_integers(power), S::splat_integer(127));
+    S::multiply(value, S::as_floats(S::shift_left::<23>(exponent)))
+}
+
+#[inline(always)]
+pub(super) unsafe fn silu<S: Simd>(x: S::Floats) -> S::Floats {
+    let power = exponential::<S>(S::subtract(S::zero(), x));
+    S::divide(x, S::add(S::splat(1.0), power))
+}
+
+/// (1 + tanh u) / 2 is 1 / (1 + e⁻²ᵘ).
+#[inline(always)]
+pub(super) unsafe fn gelu_tanh<S: Simd>(x: S::Floats) -> S::Floats {
+    const MINUS_2_SQRT_2_OVER_PI: f32 = -1.595_769_1;
+    let cubic = S::multiply_add(S::multiply(x, x), S::splat(0.044_715), S::splat(1.0));
+    let u = S::multiply(S::multiply(x, S::splat(MINUS_2_SQRT_2_OVER_PI)), cubic);
+    S::divide(x, S::add(S::splat(1.0), exponential::<S>(u)))
+}
+
+#[inline(always)]
+pub(super) unsafe fn gelu<S: Simd>(x: S::Floats) -> S::Floats {
+    // −ln(erfc t) / t for 0 ≤ t ≤ 6.5, in t / 3.25 − 1, by least squares. Beyond, erfc is nothing.
+    const TERMS: [f32; 13] = [
+        3.801_922_8,
+        2.981_837_3,
+        0.146_229_55,
+        -0.080_730_796,
+        0.043_544_557,
+        -0.022_547_806,
+        0.010_818_039,
+        -0.004_013_614_7,
+        0.001_149_755,
+        -0.001_020_720_8,
+        8.797_429e-5,
+        0.001_183_606_2,
+        -0.000_665_467_35,
+    ];
+    let t = S::multiply(S::absolute(x), S::splat(std::f32::consts::FRAC_1_SQRT_2));
+    let t = S::minimum(t, S::splat(6.5));
+    let place = S::multiply_add(t, S::splat(1.0 / 3.25), S::splat(-1.0));
+    let power = S::multiply(t, polynomial::<S, 13>(place, TERMS));
+    // Half of erfc |x / √2|: the share of a negative x that is left, and of a positive one that is lost.
+    let tail = S::multiply(S::splat(0.5), exponential::<S>(S::subtract(S::zero(), power)));
+    let share = S::select_less(x, S::zero(), tail, S::subtract(S::splat(1.0), tail));
+    S::multiply(x, share)
+}
+
+#[inline(always)]
+pub(super) unsafe fn relu<S: Simd>(x: S::Floats) -> S::Floats {
+    // NaN stays NaN.
+    S::select_less(x, S::zero(), S::zero(), x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Isa;
+    use crate::simd::{Operation, dispatch};
+
+    struct Apply(Activation, [f32; 16]);
+
+    impl Operation for Apply {
+        type Output = [f32; 16];
+
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) -> [f32; 16] {
+            let mut out = self.1;
+            let x = S::load(out.as_ptr());
+            let value = match self.0 {
+                Activation::Silu => silu::<S>(x),
+                Activation::GeluTanh => gelu_tanh::<S>(x),
+                Activation::Gelu => gelu::<S>(x),
+                Activation::Relu => relu::<S>(x),
+            };
+            S::store(value, out.as_mut_ptr());
+            out
+        }
+    }
+
+    /// erfc by its continued fraction or its series.
+    fn erfc(x: f64) -> f64 {
+        if x < 0.0 {
+            return 2.0 - erfc(-x);
+        }
+        let scale = 2.0 / std::f64::consts::PI.sqrt() * (-x * x).exp();
+        if x > 2.5 {
+            let fraction = (1..120).rev().fold(x, |below, n| x + f64::from(n) / 2.0 / below);
+            return scale / 2.0 / fraction;
+        }
+        let (mut term, mut sum) = (x, x);
+        for n in 1..200 {
+            term *= 2.0 * x * x / f64::from(2 * n + 1);
+            sum += term;
+        }
+        1.0 - scale * sum
+    }
+
+    fn reference(activation: Activation, x: f64) -> f64 {
+        match activation {
+            Activation::Silu => x / (1.0 + (-x).exp()),
+            Activation::GeluTanh => {
+                let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
+                x / (1.0 + (-2.0 * u).exp())
+            }
+            Activation::Gelu => x * erfc(-x / std::f64::consts::SQRT_2) / 2.0,
+            Activation::Relu => x.max(0.0),
+        }
+    }
+
+    #[test]
+    fn near_the_reference_everywhere() {
+        const ALL: [Activation; 4] =
+            [Activation::Silu, Activation::GeluTanh, Activation::Gelu, Activation::Relu];
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+            for activation in ALL {
+                let mut worst = 0.0f64;
+                for step in 0..6000u32 {
+                    let magnitude = 10f32.powf(step as f32 / 6000.0 * 45.0 - 7.0).min(1e37);
+                    let x = if step % 2 == 0 { magnitude } else { -magnitude };
+                    // SAFETY: it is available.
+                    let got = unsafe { dispatch(isa, Apply(activation, [x; 16])) }[15];
+                    let expected = reference(activation, f64::from(x));
+                    // Where the function is small beside x, what counts is what x's own product may lose.
+                    let scale = expected.abs().max(f64::from(x.abs()) * 0.1).min(f64::from(x.abs()));
+                    let error = (f64::from(got) - expected).abs() / scale;
+                    worst = worst.max(error);
+                    assert!(error < 6e-7, "{isa} {activation:?} {x}: {got}, not {expected}");
+                }
+                // SAFETY: it is available.
+                let nan = unsafe { dispatch(isa, Apply(activation, [f32::NAN; 16])) };
+                assert!(nan.iter().all(|value| value.is_nan()), "{isa} {activation:?}");
+                assert!(worst > 0.0 || activation == Activation::Relu);
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! From packed words to codes, in registers. See `stablemate_encodings` for the layout.
+
+#![expect(unsafe_op_in_unsafe_fn, reason = "lanes under the contract of `Simd`")]
+
+use stablemate_encodings::LANES;
+
+use crate::simd::Simd;
+
+/// Width of the plane of the lowest bits of codes of `bits` bits. Of the next plane: what is left.
+pub(super) const fn low_plane(bits: usize) -> usize {
+    match bits {
+        2 | 3 => 2,
+        8 => 8,
+        _ => 4,
+    }
+}
+
+/// How far apart the two pairs are that bytes are made of: see [`quad`].
+pub(super) const fn byte_stride(bits: usize) -> usize {
+    8 / low_plane(bits)
+}
+
+/// `a` shifted so that bit `from` becomes bit `to`, and masked. All but `a` are known to the compiler.
+#[inline(always)]
+unsafe fn field<S: Simd>(a: S::Integers, from: usize, to: usize, mask: u32) -> S::Integers {
+    let moved = match from.checked_sub(to) {
+        Some(0) => a,
+        Some(count) => S::shift_right_by(a, count as u32),
+        None => S::shift_left_by(a, (to - from) as u32),
+    };
+    S::and(moved, S::splat_integer((mask << to) as i32))
+}
+
+/// A pair's part in a plane of `width` bits, which starts at word `first` of the unit; moved up to bit `to`.
+#[inline(always)]
+unsafe fn plane<S: Simd>(
+    unit: *const i32,
+    first: usize,
+    width: usize,
+    pair: usize,
+    to: usize,
+) -> S::Integers {
+    let pairs = 16 / width;
+    let word = S::load_integers(unit.add((first + pair / pairs) * LANES));
+    field::<S>(word, width * (pair % pairs), to, ((1 << width) - 1) * 0x0001_0001)
+}
+
+/// Pair `pair` (of 16) of the unit at `unit`: codes `2 · pair` and `2 · pair + 1` in the halves of the lanes.
+#[inline(always)]
+pub(super) unsafe fn pair<S: Simd, const BITS: usize>(unit: *const i32, pair: usize) -> S::Integers {
+    let low = low_plane(BITS);
+    let codes = plane::<S>(unit, 0, low, pair, 0);
+    if BITS == low {
+        return codes;
+    }
+    S::or(codes, plane::<S>(unit, low, BITS - low, pair, low))
+}
+
+/// Four codes as bytes: pairs `a` and `b = a + stride`, in the order a, b, a, b (even codes, then odd ones), where
+/// [`quad_pairs`] tells `a`. In the plane of the lowest bits these are bytes of a word already.
+#[inline(always)]
+pub(super) unsafe fn quad<S: Simd, const BITS: usize>(unit: *const i32, quad: usize) -> S::Integers {
+    let low = low_plane(BITS);
+    let stride = byte_stride(BITS);
+    let word = S::load_integers(unit.add(quad / stride * LANES));
+    let mask = (((1u64 << low) - 1) * 0x0101_0101) as u32;
+    let codes = field::<S>(word, low * (quad % stride), 0, mask);
+    if BITS == low {
+        return codes;
+    }
+    let width = BITS - low;
+    let pairs = 16 / width;
+    let (a, b) = quad_pairs(stride, quad);
+    let word = S::load_integers(unit.add((low + a / pairs) * LANES));
+    let mask = ((1 << width) - 1) * 0x0001_0001;
+    let first = field::<S>(word, width * (a % pairs), low, mask);
+    let second = field::<S>(word, width * (b % pairs), low + 8, mask);
+    S::or(codes, S::or(first, second))
+}
+
+/// The pairs of a quad (of 8) of a unit.
+pub(super) const fn quad_pairs(stride: usize, quad: usize) -> (usize, usize) {
+    let a = 2 * stride * (quad / stride) + quad % stride;
+    (a, a + stride)
+}

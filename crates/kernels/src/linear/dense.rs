@@ -1,0 +1,208 @@
+//! Products of weights that are floats, in f32.
+//!
+//! Lanes run along the columns: a result is the sum of sixteen sums, each of every sixteenth column in order. So it does
+//! not depend on which rows and tokens are computed beside it.
+
+#![expect(unsafe_op_in_unsafe_fn, reason = "lanes under the contract of `Simd`")]
+
+use stablemate_encodings::{Float, LANES};
+
+use super::micro::BLOCK;
+use crate::isa::Isa;
+use crate::simd::{Operation, Simd, dispatch};
+
+/// Rows that are computed at once.
+const ROWS: usize = 4;
+
+/// `count` rows (at most [`BLOCK`]) of a weight by some tokens.
+pub(super) struct DenseRows<'a> {
+    pub float: Float,
+    /// `[rows, columns]`.
+    pub bytes: &'a [u8],
+    pub columns: usize,
+    pub first: usize,
+    pub count: usize,
+    /// `[tokens, columns]`.
+    pub x: &'a [f32],
+    /// Rows of x.
+    pub tokens: &'a [usize],
+    /// `[tokens, BLOCK]`.
+    pub out: *mut f32,
+}
+
+/// Computes them. All sizes have been checked.
+pub(super) fn block(isa: Isa, rows: &DenseRows<'_>) {
+    let row_bytes = rows.columns * rows.float.bytes();
+    for group in (0..rows.count).step_by(ROWS) {
+        let weights = std::array::from_fn(|r| {
+            let row = rows.first + (group + r).min(rows.count - 1);
+            rows.bytes[row * row_bytes..][..row_bytes].as_ptr()
+        });
+        let mut done = 0;
+        while done < rows.tokens.len() {
+            let left = &rows.tokens[done..];
+            let x = |n: usize| rows.x[left[n] * rows.columns..][..rows.columns].as_ptr();
+            let out = rows.out.wrapping_add(done * BLOCK + group);
+            let (float, columns) = (rows.float, rows.columns);
+            // SAFETY: it is available; rows and tokens have as many columns, and the result has room for whole groups of
+            // rows of all tokens.
+            unsafe {
+                if left.len() >= 4 {
+                    let x = std::array::from_fn(x);
+                    dispatch(isa, Dense::<4> { float, weights, x, columns, out });
+                    done += 4;
+                } else if left.len() >= 2 {
+                    let x = std::array::from_fn(x);
+                    dispatch(isa, Dense::<2> { float, weights, x, columns, out });
+                    done += 2;
+                } else {
+                    let x = std::array::from_fn(x);
+                    dispatch(isa, Dense::<1> { float, weights, x, columns, out });
+                    done += 1;
+                }
+            }
+        }
+    }
+}
+
+/// [`ROWS`] rows by `N` tokens.
+///
+/// # Safety
+/// All rows have `columns`; `out` is `[N, BLOCK]`, of which the first rows are written.
+struct Dense<const N: usize> {
+    float: Float,
+    weights: [*const u8; ROWS],
+    x: [*const f32; N],
+    columns: usize,
+    out: *mut f32,
+}
+
+impl<const N: usize> Operation for Dense<N> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        match self.float {
+            Float::F32 => self.product::<S, F32>(),
+            Float::F16 => self.product::<S, F16>(),
+            Float::Bf16 => self.product::<S, Bf16>(),
+        }
+    }
+}
+
+/// Loads sixteen values.
+trait Element {
+    const BYTES: usize;
+
+    unsafe fn load<S: Simd>(from: *const u8) -> S::Floats;
+
+    /// The first `count` values, the others 0.
+    #[inline(always)]
+    unsafe fn load_part<S: Simd>(from: *const u8, count: usize) -> S::Floats {
+        let mut bytes = [0; 4 * LANES];
+        std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), count * Self::BYTES);
+        Self::load::<S>(bytes.as_ptr())
+    }
+}
+
+struct F32;
+struct F16;
+struct Bf16;
+
+impl Element for F32 {
+    const BYTES: usize = 4;
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const u8) -> S::Floats {
+        S::load(from.cast())
+    }
+}
+
+impl Element for F16 {
+    const BYTES: usize = 2;
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const u8) -> S::Floats {
+        S::load_f16(from.cast())
+    }
+}
+
+impl Element for Bf16 {
+    const BYTES: usize = 2;
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const u8) -> S::Floats {
+        S::load_bf16(from.cast())
+    }
+}
+
+impl<const N: usize> Dense<N> {
+    #[inline(always)]
+    unsafe fn product<S: Simd, E: Element>(&self) {
+        let mut sums = [[S::zero(); N]; ROWS];
+        let whole = self.columns - self.columns % LANES;
+        let mut at = 0;
+        while at < whole {
+            let mut x = [S::zero(); N];
+            for n in 0..N {
+                x[n] = S::load(self.x[n].add(at));
+            }
+            for r in 0..ROWS {
+                let weight = E::load::<S>(self.weights[r].add(at * E::BYTES));
+                for n in 0..N {
+                    sums[r][n] = S::multiply_add(weight, x[n], sums[r][n]);
+                }
+            }
+            at += LANES;
+        }
+        let left = self.columns - whole;
+        if left > 0 {
+            for r in 0..ROWS {
+                let weight = E::load_part::<S>(self.weights[r].add(at * E::BYTES), left);
+                for n in 0..N {
+                    let x = S::load_part(self.x[n].add(at), left);
+                    sums[r][n] = S::multiply_add(weight, x, sums[r][n]);
+                }
+            }
+        }
+        for r in 0..ROWS {
+            for n in 0..N {
+                *self.out.add(n * BLOCK + r) = S::sum(sums[r][n]);
+            }
+        }
+    }
+}
+
+/// Widens a row of floats.
+///
+/// # Safety
+/// `bytes` are as many values as `out` has.
+pub(super) struct Widen<'a> {
+    pub float: Float,
+    pub bytes: &'a [u8],
+    pub out: &'a mut [f32],
+}
+
+impl Operation for Widen<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        match self.float {
+            Float::F32 => widen::<S, F32>(self.bytes, self.out),
+            Float::F16 => widen::<S, F16>(self.bytes, self.out),
+            Float::Bf16 => widen::<S, Bf16>(self.bytes, self.out),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn widen<S: Simd, E: Element>(bytes: &[u8], out: &mut [f32]) {
+    let (from, to) = (bytes.as_ptr(), out.as_mut_ptr());
+    for at in (0..out.len()).step_by(LANES) {
+        let count = (out.len() - at).min(LANES);
+        if count == LANES {
+            S::store(E::load::<S>(from.add(at * E::BYTES)), to.add(at));
+        } else {
+            let value = E::load_part::<S>(from.add(at * E::BYTES), count);
+            S::store_part(value, to.add(at), count);
+        }
+    }
+}

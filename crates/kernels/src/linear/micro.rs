@@ -1,0 +1,265 @@
+//! The inner product: some rows of packed codes by some tokens.
+//!
+//! Both are integers, so that sums within a group are exact; groups are added up in f32 in their order. So a
+//! token's result does not depend on what else is computed beside it.
+
+#![expect(unsafe_op_in_unsafe_fn, reason = "lanes under the contract of `Simd`")]
+
+use stablemate_encodings::{LANES, UNIT};
+
+use super::decode;
+use crate::isa::Isa;
+use crate::simd::{Operation, Simd};
+
+/// Tiles of a block of rows.
+pub(super) const TILES: usize = 2;
+
+/// Rows of a block.
+pub(super) const BLOCK: usize = TILES * LANES;
+
+/// Operands of [`Micro`]. `tokens` is its `TOKENS`.
+#[derive(Clone, Copy)]
+pub(super) struct Operands {
+    /// Codes of the tiles; the same one twice where there is only one.
+    pub codes: [*const i32; TILES],
+    /// What will be read next, prefetched on the way: so many cache lines per unit.
+    pub next: *const u8,
+    pub next_lines: usize,
+    /// `[pairs or quads, tokens]`.
+    pub x: *const i32,
+    /// What the integer sums of a group start with, `[groups + 1, tokens]`.
+    pub starts: *const i32,
+    /// Scales of x, `[groups, tokens]`.
+    pub x_scales: *const f32,
+    /// Sums of x, `[groups, tokens]`.
+    pub x_sums: *const f32,
+    /// `[groups, TILES, 16]`.
+    pub scales: *const f32,
+    /// The same; null if there are no biases.
+    pub biases: *const f32,
+    /// Columns of a group.
+    pub group: usize,
+    pub groups: usize,
+    /// `[tokens, BLOCK]`, overwritten.
+    pub out: *mut f32,
+}
+
+/// The product of a block of rows and `TOKENS` tokens.
+///
+/// # Safety
+/// The pointers of the operands are valid for the shapes they have, codes for `groups · group` columns, x too (filled up
+/// to a whole unit).
+pub(super) struct Micro<const BITS: usize, const BYTES: bool, const TOKENS: usize>(pub Operands);
+
+impl<const BITS: usize, const BYTES: bool, const TOKENS: usize> Operation
+    for Micro<BITS, BYTES, TOKENS>
+{
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        if S::ISA == Isa::Avx512 {
+            if TOKENS <= 2 {
+                product::<S, BITS, BYTES, TILES, TOKENS, 2>(&self.0, 0);
+            } else {
+                product::<S, BITS, BYTES, TILES, TOKENS, 1>(&self.0, 0);
+            }
+        } else if TOKENS <= 4 && !BYTES {
+            // Fewer or shorter registers.
+            product::<S, BITS, BYTES, 1, TOKENS, 1>(&self.0, 0);
+            product::<S, BITS, BYTES, 1, TOKENS, 1>(&self.0, 1);
+        }
+    }
+}
+
+/// `C` sums of each row and token, so that additions of few tokens do not wait for each other. Integers add up to
+/// the same in any order.
+type Sums<S, const R: usize, const N: usize, const C: usize> = [[[<S as Simd>::Integers; N]; R]; C];
+type Totals<S, const R: usize, const N: usize> = [[<S as Simd>::Floats; N]; R];
+
+/// `R` tiles from the `first` on.
+#[inline(always)]
+unsafe fn product<
+    S: Simd,
+    const BITS: usize,
+    const BYTES: bool,
+    const R: usize,
+    const N: usize,
+    const C: usize,
+>(
+    operands: &Operands,
+    first: usize,
+) {
+    let mut totals: Totals<S, R, N> = [[S::zero(); N]; R];
+    let mut sums = start::<S, R, N, C>(operands, 0);
+    let words = BITS * LANES;
+    let units = (operands.groups * operands.group).div_ceil(UNIT);
+    let units_of_group = operands.group.div_ceil(UNIT);
+    let halves = operands.group < UNIT;
+    let (mut group, mut left) = (0, units_of_group);
+    let mut x = operands.x;
+    let mut next = operands.next;
+    let mut place = 0;
+    for _ in 0..units {
+        let codes: [_; R] = std::array::from_fn(|r| operands.codes[first + r].wrapping_add(place));
+        for _ in 0..operands.next_lines {
+            S::prefetch(next);
+            next = next.wrapping_add(64);
+        }
+        x = half::<S, BITS, BYTES, R, N, C, 0>(codes, x, &mut sums);
+        if halves {
+            finish::<S, R, N, C>(operands, first, group, &sums, &mut totals);
+            group += 1;
+            if group == operands.groups {
+                break;
+            }
+            sums = start::<S, R, N, C>(operands, group);
+        }
+        x = half::<S, BITS, BYTES, R, N, C, 1>(codes, x, &mut sums);
+        left -= 1;
+        if left == 0 {
+            finish::<S, R, N, C>(operands, first, group, &sums, &mut totals);
+            group += 1;
+            left = units_of_group;
+            sums = start::<S, R, N, C>(operands, group);
+        }
+        place += words;
+    }
+    for r in 0..R {
+        for n in 0..N {
+            S::store(totals[r][n], operands.out.add(n * BLOCK + (first + r) * LANES));
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn start<S: Simd, const R: usize, const N: usize, const C: usize>(
+    operands: &Operands,
+    group: usize,
+) -> Sums<S, R, N, C> {
+    let mut sums = [[[S::splat_integer(0); N]; R]; C];
+    for n in 0..N {
+        let start = S::splat_integer(*operands.starts.add(group * N + n));
+        for r in 0..R {
+            sums[0][r][n] = start;
+        }
+    }
+    sums
+}
+
+/// Half a unit: eight pairs, or four quads.
+#[inline(always)]
+unsafe fn half<
+    S: Simd,
+    const BITS: usize,
+    const BYTES: bool,
+    const R: usize,
+    const N: usize,
+    const C: usize,
+    const HALF: usize,
+>(
+    codes: [*const i32; R],
+    x: *const i32,
+    sums: &mut Sums<S, R, N, C>,
+) -> *const i32 {
+    if BYTES {
+        quads::<S, BITS, R, N, C>(codes, x, sums, 4 * HALF);
+        quads::<S, BITS, R, N, C>(codes, x.add(N), sums, 4 * HALF + 1);
+        quads::<S, BITS, R, N, C>(codes, x.add(2 * N), sums, 4 * HALF + 2);
+        quads::<S, BITS, R, N, C>(codes, x.add(3 * N), sums, 4 * HALF + 3);
+        return x.add(4 * N);
+    }
+    pairs::<S, BITS, R, N, C>(codes, x, sums, 8 * HALF);
+    pairs::<S, BITS, R, N, C>(codes, x.add(N), sums, 8 * HALF + 1);
+    pairs::<S, BITS, R, N, C>(codes, x.add(2 * N), sums, 8 * HALF + 2);
+    pairs::<S, BITS, R, N, C>(codes, x.add(3 * N), sums, 8 * HALF + 3);
+    pairs::<S, BITS, R, N, C>(codes, x.add(4 * N), sums, 8 * HALF + 4);
+    pairs::<S, BITS, R, N, C>(codes, x.add(5 * N), sums, 8 * HALF + 5);
+    pairs::<S, BITS, R, N, C>(codes, x.add(6 * N), sums, 8 * HALF + 6);
+    pairs::<S, BITS, R, N, C>(codes, x.add(7 * N), sums, 8 * HALF + 7);
+    x.add(8 * N)
+}
+
+#[inline(always)]
+unsafe fn pairs<
+    S: Simd,
+    const BITS: usize,
+    const R: usize,
+    const N: usize,
+    const C: usize,
+>(
+    codes: [*const i32; R],
+    x: *const i32,
+    sums: &mut Sums<S, R, N, C>,
+    pair: usize,
+) {
+    let mut decoded = [S::splat_integer(0); R];
+    for r in 0..R {
+        decoded[r] = decode::pair::<S, BITS>(codes[r], pair);
+    }
+    for n in 0..N {
+        let x = S::splat_integer(*x.add(n));
+        for r in 0..R {
+            let sum = &mut sums[pair % C][r][n];
+            *sum = S::dot_pairs(*sum, decoded[r], x);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn quads<
+    S: Simd,
+    const BITS: usize,
+    const R: usize,
+    const N: usize,
+    const C: usize,
+>(
+    codes: [*const i32; R],
+    x: *const i32,
+    sums: &mut Sums<S, R, N, C>,
+    quad: usize,
+) {
+    let mut decoded = [S::splat_integer(0); R];
+    for r in 0..R {
+        decoded[r] = decode::quad::<S, BITS>(codes[r], quad);
+    }
+    for n in 0..N {
+        let x = S::splat_integer(*x.add(n));
+        for r in 0..R {
+            let sum = &mut sums[quad % C][r][n];
+            *sum = S::dot_bytes(*sum, decoded[r], x);
+        }
+    }
+}
+
+/// Scales a group's sums and adds them to the totals.
+#[inline(always)]
+unsafe fn finish<S: Simd, const R: usize, const N: usize, const C: usize>(
+    operands: &Operands,
+    first: usize,
+    group: usize,
+    sums: &Sums<S, R, N, C>,
+    totals: &mut Totals<S, R, N>,
+) {
+    let rows = (group * TILES + first) * LANES;
+    for r in 0..R {
+        let scale = S::load(operands.scales.add(rows + r * LANES));
+        for n in 0..N {
+            let factor = S::multiply(scale, S::splat(*operands.x_scales.add(group * N + n)));
+            let mut sum = sums[0][r][n];
+            for other in sums.iter().skip(1) {
+                sum = S::add_integers(sum, other[r][n]);
+            }
+            totals[r][n] = S::multiply_add(S::to_floats(sum), factor, totals[r][n]);
+        }
+    }
+    if !operands.biases.is_null() {
+        for r in 0..R {
+            let bias = S::load(operands.biases.add(rows + r * LANES));
+            for n in 0..N {
+                let sum = S::splat(*operands.x_sums.add(group * N + n));
+                totals[r][n] = S::multiply_add(bias, sum, totals[r][n]);
+            }
+        }
+    }
+}

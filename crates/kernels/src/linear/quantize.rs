@@ -1,0 +1,257 @@
+//! Activations as integers, in groups as long as the weights', laid out as the inner product reads them.
+
+#![expect(unsafe_op_in_unsafe_fn, reason = "lanes under the contract of `Simd`")]
+
+use stablemate_encodings::{LANES, Packing, UNIT};
+
+use super::decode::{byte_stride, quad_pairs};
+use super::scratch::Shared;
+use super::tokens::{Block, Tokens};
+use crate::isa::Isa;
+use crate::kernels::{Activations, Kernels};
+use crate::simd::{Operation, Simd, dispatch};
+
+/// Rows times columns from which quantising is worth a parallel region.
+const PARALLEL: usize = 1 << 15;
+
+/// Below, a group's largest value counts as 0: its reciprocal would not be finite.
+const SMALLEST: f32 = 1e-30;
+
+/// What the integers depend on besides x.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Form {
+    group: usize,
+    /// What is subtracted from codes.
+    centre: i32,
+    /// The largest integer.
+    limit: i32,
+    /// Bytes four to a word, in the order of the weights' bytes ([`quad_pairs`]), instead of pairs of i16.
+    byte_stride: Option<usize>,
+}
+
+impl Form {
+    pub(super) fn new(kernels: &Kernels, packing: Packing) -> Self {
+        let int8 = kernels.activations() == Activations::Int8;
+        let bytes = int8 && kernels.isa().byte_products();
+        Self {
+            group: packing.group(),
+            centre: if packing.centred() { packing.bits().centre() } else { 0 },
+            limit: if int8 { 127 } else { 32767 },
+            byte_stride: bytes.then(|| byte_stride(packing.bits().count())),
+        }
+    }
+
+    /// Whether integers are bytes.
+    pub(super) fn bytes(self) -> bool {
+        self.byte_stride.is_some()
+    }
+}
+
+/// Quantised activations, kept from one call to the next for their memory.
+#[derive(Default)]
+pub(super) struct Quantized {
+    words: Vec<i32>,
+    starts: Vec<i32>,
+    scales: Vec<f32>,
+    sums: Vec<f32>,
+    words_per_token: usize,
+    groups: usize,
+}
+
+/// Where the inner product finds a block of tokens.
+pub(super) struct View {
+    pub words: *const i32,
+    pub starts: *const i32,
+    pub scales: *const f32,
+    pub sums: *const f32,
+}
+
+fn grow<T: Clone + Default>(values: &mut Vec<T>, count: usize) {
+    if values.len() < count {
+        values.resize(count, T::default());
+    }
+}
+
+impl Quantized {
+    /// Quantises rows of `x`, which has `columns`, a multiple of the group.
+    pub(super) fn fill(
+        &mut self,
+        kernels: &Kernels,
+        form: Form,
+        x: &[f32],
+        columns: usize,
+        tokens: &Tokens,
+    ) {
+        let units = columns.div_ceil(UNIT);
+        self.words_per_token = units * if form.bytes() { UNIT / 4 } else { UNIT / 2 };
+        self.groups = columns / form.group;
+        let padded = tokens.padded();
+        grow(&mut self.words, padded * self.words_per_token);
+        grow(&mut self.starts, padded * (self.groups + 1));
+        grow(&mut self.scales, padded * self.groups);
+        grow(&mut self.sums, padded * self.groups);
+        let filler = Filler {
+            isa: kernels.isa(),
+            form,
+            x,
+            columns,
+            words: Shared::new(&mut self.words),
+            starts: Shared::new(&mut self.starts),
+            scales: Shared::new(&mut self.scales),
+            sums: Shared::new(&mut self.sums),
+            words_per_token: self.words_per_token,
+            groups: self.groups,
+        };
+        let blocks = tokens.blocks();
+        let fill = |n: usize| filler.block(tokens, &blocks[n]);
+        if padded * columns < PARALLEL {
+            (0..blocks.len()).for_each(fill);
+        } else {
+            kernels.pool().run(blocks.len(), &fill);
+        }
+    }
+
+    pub(super) fn view(&self, block: &Block) -> View {
+        let at = block.padded_before;
+        View {
+            words: self.words[at * self.words_per_token..].as_ptr(),
+            starts: self.starts[at * (self.groups + 1)..].as_ptr(),
+            scales: self.scales[at * self.groups..].as_ptr(),
+            sums: self.sums[at * self.groups..].as_ptr(),
+        }
+    }
+}
+
+/// Quantises blocks of tokens, in parallel.
+struct Filler<'a> {
+    isa: Isa,
+    form: Form,
+    x: &'a [f32],
+    columns: usize,
+    words: Shared<i32>,
+    starts: Shared<i32>,
+    scales: Shared<f32>,
+    sums: Shared<f32>,
+    words_per_token: usize,
+    groups: usize,
+}
+
+impl Filler<'_> {
+    fn block(&self, tokens: &Tokens, block: &Block) {
+        let (at, width) = (block.padded_before, block.width);
+        // SAFETY: blocks are disjoint, and `fill` has made room for all.
+        let (words, starts, scales, sums) = unsafe {
+            (
+                self.words.part(at * self.words_per_token, width * self.words_per_token),
+                self.starts.part(at * (self.groups + 1), width * (self.groups + 1)),
+                self.scales.part(at * self.groups, width * self.groups),
+                self.sums.part(at * self.groups, width * self.groups),
+            )
+        };
+        let mut row = vec![0i16; self.words_per_token.max(1) * 4];
+        row.resize(self.columns.next_multiple_of(UNIT), 0);
+        let mut row_scales = vec![0.0; self.groups];
+        let mut row_sums = vec![0; self.groups];
+        for n in 0..width {
+            match tokens.live(block).get(n) {
+                Some(token) => {
+                    let x = &self.x[*token * self.columns..][..self.columns];
+                    let (group, limit) = (self.form.group, self.form.limit);
+                    let row = &mut row;
+                    let (scales, sums) = (&mut row_scales, &mut row_sums);
+                    let operation = QuantizeRow { x, group, limit, row, scales, sums };
+                    // SAFETY: it is available; the lengths fit.
+                    unsafe { dispatch(self.isa, operation) };
+                }
+                None => {
+                    row.fill(0);
+                    row_scales.fill(0.0);
+                    row_sums.fill(0);
+                }
+            }
+            self.spread_row(&row, &mut words[n..], width);
+            for group in 0..self.groups {
+                let (scale, sum) = (row_scales[group], row_sums[group]);
+                starts[group * width + n] = -self.form.centre * sum;
+                scales[group * width + n] = scale;
+                sums[group * width + n] = scale * sum as f32;
+            }
+            starts[self.groups * width + n] = 0;
+        }
+    }
+
+    /// Writes a row's words, `width` apart.
+    fn spread_row(&self, row: &[i16], words: &mut [i32], width: usize) {
+        let pair = |low: i16, high: i16| i32::from(low) & 0xFFFF | i32::from(high) << 16;
+        let Some(stride) = self.form.byte_stride else {
+            let pairs = row.as_chunks().0.iter();
+            for ([low, high], word) in pairs.zip(words.iter_mut().step_by(width)) {
+                *word = pair(*low, *high);
+            }
+            return;
+        };
+        let mut words = words.iter_mut().step_by(width);
+        for unit in row.as_chunks::<UNIT>().0 {
+            for (quad, word) in (0..UNIT / 4).zip(&mut words) {
+                let (a, b) = quad_pairs(stride, quad);
+                let bytes = [unit[2 * a], unit[2 * b], unit[2 * a + 1], unit[2 * b + 1]];
+                *word = i32::from_le_bytes(bytes.map(|value| value as i8 as u8));
+            }
+        }
+    }
+}
+
+/// Quantises one row: `x[i] ≈ scale · row[i]`, a scale per group; and the sums of the integers. A group with a value that
+/// is not finite has the scale NaN, and the integers 0.
+///
+/// # Safety
+/// `group` is a multiple of sixteen and divides the row; `row` is at least as long as x.
+struct QuantizeRow<'a> {
+    x: &'a [f32],
+    group: usize,
+    limit: i32,
+    row: &'a mut [i16],
+    scales: &'a mut [f32],
+    sums: &'a mut [i32],
+}
+
+impl Operation for QuantizeRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let limit = self.limit as f32;
+        for group in 0..self.x.len() / self.group {
+            let x = self.x.as_ptr().add(group * self.group);
+            let row = self.row.as_mut_ptr().add(group * self.group);
+            let mut largest = S::zero();
+            // Not finite: 0 · ∞ and 0 · NaN are NaN.
+            let mut check = S::zero();
+            for at in (0..self.group).step_by(LANES) {
+                let x = S::load(x.add(at));
+                largest = S::maximum(largest, S::absolute(x));
+                check = S::multiply_add(x, S::zero(), check);
+            }
+            let mut largest = S::largest(largest);
+            let mut scale = largest / limit;
+            if S::sum(check).is_nan() {
+                (largest, scale) = (0.0, f32::NAN);
+            } else if largest < SMALLEST {
+                (largest, scale) = (0.0, 0.0);
+            }
+            let factor = S::splat(if largest > 0.0 { limit / largest } else { 0.0 });
+            let finite = largest > 0.0;
+            let mut sum = S::splat_integer(0);
+            for at in (0..self.group).step_by(LANES) {
+                let x = if finite { S::load(x.add(at)) } else { S::zero() };
+                let integers = S::to_integers(S::multiply(x, factor));
+                sum = S::add_integers(sum, integers);
+                S::store_i16(integers, row.add(at));
+            }
+            let mut lanes = [0; LANES];
+            S::store_integers(sum, lanes.as_mut_ptr());
+            *self.sums.as_mut_ptr().add(group) = lanes.iter().sum();
+            *self.scales.as_mut_ptr().add(group) = scale;
+        }
+    }
+}

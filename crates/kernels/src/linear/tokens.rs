@@ -1,0 +1,78 @@
+//! Which rows of x are computed, in which blocks.
+
+use crate::isa::Isa;
+
+/// Live tokens, and how they are cut into blocks for the inner product.
+pub(super) struct Tokens {
+    live: Vec<usize>,
+    blocks: Vec<Block>,
+}
+
+/// Some tokens that are computed at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    /// The first one's place among the live ones.
+    first: usize,
+    /// How many.
+    pub count: usize,
+    /// For how many the inner product is compiled; those beyond `count` are filled up.
+    pub width: usize,
+    /// Widths of all blocks before.
+    pub padded_before: usize,
+}
+
+/// How many of `left` tokens come next, as a width of the inner product.
+fn width(isa: Isa, left: usize) -> usize {
+    match (isa, left) {
+        (_, 1 | 2) => left,
+        (_, 3 | 4) | (Isa::Portable | Isa::Avx2, _) => 4,
+        (Isa::Avx512, _) => 8,
+    }
+}
+
+impl Tokens {
+    pub(super) fn new(isa: Isa, live: &[i32]) -> Self {
+        let is_live = |(token, live): (usize, &i32)| (*live >= 0).then_some(token);
+        let live: Vec<usize> = live.iter().enumerate().filter_map(is_live).collect();
+        let mut blocks = Vec::new();
+        let (mut first, mut padded_before) = (0, 0);
+        while first < live.len() {
+            let width = width(isa, live.len() - first);
+            let count = width.min(live.len() - first);
+            blocks.push(Block { first, count, width, padded_before });
+            (first, padded_before) = (first + count, padded_before + width);
+        }
+        Self { live, blocks }
+    }
+
+    pub(super) fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// The tokens of a block: rows of x.
+    pub(super) fn live(&self, block: &Block) -> &[usize] {
+        &self.live[block.first..block.first + block.count]
+    }
+
+    /// Widths of all blocks.
+    pub(super) fn padded(&self) -> usize {
+        self.blocks.last().map_or(0, |block| block.padded_before + block.width)
+    }
+
+    /// Runs of blocks of at most `most` tokens (or one block), as ranges.
+    pub(super) fn runs(&self, most: usize) -> Vec<std::ops::Range<usize>> {
+        let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+        for (n, block) in self.blocks.iter().enumerate() {
+            match runs.last_mut() {
+                Some(run)
+                    if block.padded_before + block.width - self.blocks[run.start].padded_before
+                        <= most =>
+                {
+                    run.end = n + 1;
+                }
+                _ => runs.push(n..n + 1),
+            }
+        }
+        runs
+    }
+}

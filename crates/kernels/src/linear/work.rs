@@ -1,0 +1,398 @@
+//! Cutting products into tasks, and what a task does.
+//!
+//! Rows are computed in blocks of two tiles. Of these, scales are decoded once; then each block of tokens is
+//! multiplied. Tokens are taken in runs whose activations stay in a core's second-level cache while all rows are gone
+//! through.
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use stablemate_encodings::{LANES, Packing, UNIT};
+
+use super::activation::Activation;
+use super::dense::{self, DenseRows};
+use super::finish::{Epilogue, Finish};
+use super::micro::{BLOCK, Micro, Operands, TILES};
+use super::quantize::{Form, Quantized};
+use super::scales::DecodeScales;
+use super::scratch::{Lines, Shared};
+use super::tokens::{Block, Tokens};
+use super::{Matrix, Weight};
+use crate::isa::Isa;
+use crate::kernels::Kernels;
+use crate::simd::dispatch;
+
+/// Bytes of activations that stay in the second-level cache.
+const RUN_BYTES: usize = 600 << 10;
+
+/// How long a task shall take, in nanoseconds, roughly.
+const TASK: usize = 30_000;
+
+/// One result: of one product, or of two that are combined.
+pub(super) struct Part<'a> {
+    first: Matrix<'a>,
+    second: Option<(Matrix<'a>, Activation)>,
+    residual: Option<&'a [f32]>,
+    out: &'a mut [f32],
+}
+
+impl<'a> Part<'a> {
+    pub(super) fn linear(
+        matrix: Matrix<'a>,
+        residual: Option<&'a [f32]>,
+        out: &'a mut [f32],
+    ) -> Self {
+        Self { first: matrix, second: None, residual, out }
+    }
+
+    pub(super) fn gated(
+        gate: Matrix<'a>,
+        up: Matrix<'a>,
+        activation: Activation,
+        out: &'a mut [f32],
+    ) -> Self {
+        Self { first: gate, second: Some((up, activation)), residual: None, out }
+    }
+
+    fn matrices(&self) -> impl Iterator<Item = Matrix<'a>> {
+        [Some(self.first), self.second.map(|(matrix, _)| matrix)].into_iter().flatten()
+    }
+}
+
+/// What a thread keeps.
+#[derive(Default)]
+struct Scratch {
+    /// Quantised activations, by form.
+    quantized: Vec<(Option<Form>, Quantized)>,
+    scales: [Lines; 2],
+    biases: [Lines; 2],
+    out: [Lines; 2],
+}
+
+thread_local! {
+    static SCRATCH: Cell<Scratch> = Cell::default();
+}
+
+/// A result as tasks see it.
+struct Target<'a> {
+    matrices: [Option<(Matrix<'a>, Option<Form>)>; 2],
+    activation: Option<Activation>,
+    residual: Option<&'a [f32]>,
+    out: Shared<f32>,
+    rows: usize,
+    /// Blocks of rows of a task.
+    chunk: usize,
+    /// Tasks of a run of tokens.
+    tasks: usize,
+}
+
+/// A parallel region.
+struct Region<'a> {
+    isa: Isa,
+    x: &'a [f32],
+    columns: usize,
+    tokens: &'a Tokens,
+    quantized: &'a [(Option<Form>, Quantized)],
+    targets: Vec<Target<'a>>,
+    runs: Vec<Range<usize>>,
+}
+
+/// Computes checked parts, all of the same columns.
+pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<'_>]) {
+    let tokens = Tokens::new(kernels.isa(), live);
+    for part in &mut *parts {
+        let rows = part.first.rows;
+        for (token, live) in live.iter().enumerate() {
+            if *live < 0 {
+                part.out[token * rows..][..rows].fill(0.0);
+            }
+        }
+    }
+    // Without columns the product is 0 and blocks would have no end.
+    let Some(columns) = parts.first().map(|part| part.first.columns) else { return };
+    let mut scratch = SCRATCH.take();
+    let mut quantized = std::mem::take(&mut scratch.quantized);
+    // Its other parts are needed by this thread's own tasks.
+    SCRATCH.set(scratch);
+    quantize(kernels, x, columns, &tokens, parts, &mut quantized);
+    let row_bytes = if quantized.iter().any(|(form, _)| form.is_some()) { 2 } else { 4 };
+    let most = RUN_BYTES / (row_bytes * columns).max(1);
+    let runs = tokens.runs(most);
+    let largest = runs.iter().map(|run| run.len()).max().unwrap_or(0) * 8;
+    let count = tokens.padded().min(largest);
+    let targets: Vec<_> = parts
+        .iter_mut()
+        .map(|part| target(kernels, part, count))
+        .collect();
+    let region =
+        Region { isa: kernels.isa(), x, columns, tokens: &tokens, quantized: &quantized, targets, runs };
+    let tasks = region.targets.iter().map(|target| target.tasks).sum::<usize>();
+    kernels.pool().run(tasks * region.runs.len(), &|task| {
+        region.task(task / tasks, task % tasks);
+    });
+    drop(region);
+    let mut scratch = SCRATCH.take();
+    scratch.quantized = quantized;
+    SCRATCH.set(scratch);
+}
+
+fn form(kernels: &Kernels, matrix: Matrix<'_>) -> Option<Form> {
+    match matrix.weight {
+        Weight::Dense { .. } => None,
+        Weight::Packed { packing, .. } => Some(Form::new(kernels, packing)),
+    }
+}
+
+/// Quantises x in all forms that the parts need.
+fn quantize(
+    kernels: &Kernels,
+    x: &[f32],
+    columns: usize,
+    tokens: &Tokens,
+    parts: &[Part<'_>],
+    quantized: &mut Vec<(Option<Form>, Quantized)>,
+) {
+    for (form, _) in &mut *quantized {
+        *form = None;
+    }
+    let forms = parts.iter().flat_map(Part::matrices).filter_map(|matrix| form(kernels, matrix));
+    for wanted in forms {
+        if quantized.iter().any(|(form, _)| *form == Some(wanted)) {
+            continue;
+        }
+        let free = quantized.iter().position(|(form, _)| form.is_none());
+        let place = free.unwrap_or(quantized.len());
+        if free.is_none() {
+            quantized.push((None, Quantized::default()));
+        }
+        let (form, values) = &mut quantized[place];
+        values.fill(kernels, wanted, x, columns, tokens);
+        *form = Some(wanted);
+    }
+}
+
+/// `count` tokens are computed in a task.
+fn target<'p>(kernels: &Kernels, part: &'p mut Part<'_>, count: usize) -> Target<'p> {
+    let matrices = [Some(part.first), part.second.map(|(matrix, _)| matrix)];
+    let bytes: usize = part.matrices().map(|matrix| block_bytes(matrix)).sum();
+    let products: usize = part.matrices().map(|matrix| BLOCK * matrix.columns * count).sum();
+    // What a core reads and multiplies in a nanosecond, roughly.
+    let time = (bytes / 25).max(products / 150).max(1);
+    let blocks = part.first.rows.div_ceil(BLOCK);
+    let share = blocks.div_ceil(4 * kernels.pool().threads()).max(1);
+    let chunk = (TASK / time).clamp(1, share);
+    Target {
+        matrices: matrices.map(|matrix| matrix.map(|matrix| (matrix, form(kernels, matrix)))),
+        activation: part.second.map(|(_, activation)| activation),
+        residual: part.residual,
+        rows: part.first.rows,
+        out: Shared::new(part.out),
+        chunk,
+        tasks: blocks.div_ceil(chunk),
+    }
+}
+
+/// Bytes of a block of rows.
+fn block_bytes(matrix: Matrix<'_>) -> usize {
+    match matrix.weight {
+        Weight::Dense { float, .. } => float.bytes() * BLOCK * matrix.columns,
+        Weight::Packed { packing, .. } => 4 * BLOCK * packing.row_words(matrix.columns),
+    }
+}
+
+impl Region<'_> {
+    /// A task of a run of tokens.
+    fn task(&self, run: usize, mut task: usize) {
+        let blocks = &self.tokens.blocks()[self.runs[run].clone()];
+        for target in &self.targets {
+            if task < target.tasks {
+                let mut scratch = SCRATCH.take();
+                let first = task * target.chunk;
+                let last = (first + target.chunk).min(target.rows.div_ceil(BLOCK));
+                for rows in first..last {
+                    self.rows(target, rows, rows + 1 < last, blocks, &mut scratch);
+                }
+                SCRATCH.set(scratch);
+                return;
+            }
+            task -= target.tasks;
+        }
+    }
+
+    /// A block of rows by blocks of tokens. `more`: the next block of rows comes next.
+    fn rows(
+        &self,
+        target: &Target<'_>,
+        rows: usize,
+        more: bool,
+        blocks: &[Block],
+        scratch: &mut Scratch,
+    ) {
+        for (n, matrix) in target.matrices.iter().enumerate() {
+            if let Some((matrix, Some(_))) = matrix {
+                self.decode_scales(*matrix, rows, &mut scratch.scales[n], &mut scratch.biases[n]);
+            }
+        }
+        for (place, block) in blocks.iter().enumerate() {
+            for (n, matrix) in target.matrices.iter().enumerate() {
+                let out = scratch.out[n].take(block.width * BLOCK);
+                let Some((matrix, form)) = matrix else { continue };
+                match (matrix.weight, form) {
+                    (Weight::Packed { packing, words }, Some(form)) => {
+                        let scales = scratch.scales[n].take(0);
+                        let biases = scratch.biases[n].take(0);
+                        let weight = Packed { packing, words, matrix: *matrix, scales, biases };
+                        self.packed(&weight, *form, rows, block, more && place == 0, out);
+                    }
+                    (Weight::Dense { float, bytes }, _) => {
+                        let tokens = self.tokens.live(block);
+                        let first = rows * BLOCK;
+                        let count = BLOCK.min(matrix.rows - first);
+                        let columns = self.columns;
+                        let operation =
+                            DenseRows { float, bytes, columns, first, count, x: self.x, tokens, out };
+                        dense::block(self.isa, &operation);
+                    }
+                    _ => {}
+                }
+            }
+            self.finish(target, rows, block, scratch);
+        }
+    }
+
+    fn finish(&self, target: &Target<'_>, rows: usize, block: &Block, scratch: &mut Scratch) {
+        let first = rows * BLOCK;
+        let count = BLOCK.min(target.rows - first);
+        let products = [0, 1].map(|n| scratch.out[n].take(0).cast_const());
+        let epilogue = match (target.activation, target.residual) {
+            (Some(activation), _) => Epilogue::Gated(activation),
+            (None, Some(_)) => Epilogue::Residual,
+            (None, None) => Epilogue::Store,
+        };
+        for (n, token) in self.tokens.live(block).iter().enumerate() {
+            let at = token * target.rows + first;
+            // SAFETY: blocks of rows and of tokens are disjoint, `run` borrows the result.
+            let out = unsafe { target.out.part(at, count) };
+            let residual = target.residual.map(|values| &values[at..][..count]);
+            let place = n * BLOCK;
+            let products = products.map(|values| values.wrapping_add(place));
+            let operation = Finish { epilogue, products, residual, out };
+            // SAFETY: it is available; products have been written for `BLOCK` rows.
+            unsafe { dispatch(self.isa, operation) };
+        }
+    }
+
+    fn decode_scales(
+        &self,
+        matrix: Matrix<'_>,
+        rows: usize,
+        scales: &mut Lines,
+        biases: &mut Lines,
+    ) {
+        let Weight::Packed { packing, words } = matrix.weight else { return };
+        let columns = matrix.columns;
+        let count = columns / packing.group() * BLOCK;
+        let scales = scales.take(count);
+        let biases = biases.take(if packing.centred() { 0 } else { count });
+        let tile_words = packing.row_words(columns) * LANES;
+        for n in 0..TILES {
+            let tile = tile(matrix, rows, n);
+            let words = &words[tile * tile_words..][..tile_words];
+            let words = words[packing.code_words(columns) * LANES..].as_ptr().cast();
+            let place = n * LANES;
+            let (scales, biases) = (scales.wrapping_add(place), biases.wrapping_add(place));
+            let operation = DecodeScales { packing, columns, words, scales, biases };
+            // SAFETY: it is available; the words are those of the scales, and there is room for the groups.
+            unsafe { dispatch(self.isa, operation) };
+        }
+    }
+
+    fn packed(
+        &self,
+        weight: &Packed<'_>,
+        form: Form,
+        rows: usize,
+        block: &Block,
+        prefetch: bool,
+        out: *mut f32,
+    ) {
+        let packing = weight.packing;
+        let Some((_, x)) = self.quantized.iter().find(|(found, _)| *found == Some(form)) else {
+            return;
+        };
+        let x = x.view(block);
+        let tile_words = packing.row_words(self.columns) * LANES;
+        let codes = [0, 1].map(|n| {
+            let tile = tile(weight.matrix, rows, n);
+            weight.words[tile * tile_words..].as_ptr().cast::<i32>()
+        });
+        // The next block of rows lies behind this one. All of it is fetched meanwhile.
+        let units = self.columns.div_ceil(UNIT).max(1);
+        let next_lines = (TILES * tile_words).div_ceil(LANES * units);
+        let operands = Operands {
+            codes,
+            next: codes[0].wrapping_add(TILES * tile_words).cast(),
+            next_lines: if prefetch { next_lines } else { 0 },
+            x: x.words,
+            starts: x.starts,
+            x_scales: x.scales,
+            x_sums: x.sums,
+            scales: weight.scales,
+            biases: if packing.centred() { std::ptr::null() } else { weight.biases },
+            group: packing.group(),
+            groups: self.columns / packing.group(),
+            out,
+        };
+        // SAFETY: it is available; a tile has codes for all columns, x is quantised for this block in this
+        // packing's form, and the scales of these rows have been decoded.
+        unsafe { multiply(self.isa, packing, form.bytes(), block.width, operands) };
+    }
+}
+
+/// A packed matrix, and the scales of the block of rows in hand.
+struct Packed<'a> {
+    packing: Packing,
+    words: &'a [u32],
+    matrix: Matrix<'a>,
+    scales: *mut f32,
+    biases: *mut f32,
+}
+
+/// Tile `n` of a block of rows; the last tile where there is none.
+fn tile(matrix: Matrix<'_>, rows: usize, n: usize) -> usize {
+    (rows * TILES + n).min(Packing::tiles(matrix.rows) - 1)
+}
+
+/// # Safety
+/// As [`Micro`] with this width.
+unsafe fn multiply(isa: Isa, packing: Packing, bytes: bool, width: usize, operands: Operands) {
+    // SAFETY: passed on.
+    unsafe {
+        match packing.bits().count() {
+            2 => multiply_bits::<2>(isa, bytes, width, operands),
+            3 => multiply_bits::<3>(isa, bytes, width, operands),
+            4 => multiply_bits::<4>(isa, bytes, width, operands),
+            5 => multiply_bits::<5>(isa, bytes, width, operands),
+            6 => multiply_bits::<6>(isa, bytes, width, operands),
+            _ => multiply_bits::<8>(isa, bytes, width, operands),
+        }
+    }
+}
+
+/// # Safety
+/// As [`Micro`] with this width.
+unsafe fn multiply_bits<const BITS: usize>(isa: Isa, bytes: bool, width: usize, o: Operands) {
+    // SAFETY: passed on.
+    unsafe {
+        match (bytes, width) {
+            (false, 1) => dispatch(isa, Micro::<BITS, false, 1>(o)),
+            (false, 2) => dispatch(isa, Micro::<BITS, false, 2>(o)),
+            (false, 4) => dispatch(isa, Micro::<BITS, false, 4>(o)),
+            (false, _) => dispatch(isa, Micro::<BITS, false, 8>(o)),
+            (true, 1) => dispatch(isa, Micro::<BITS, true, 1>(o)),
+            (true, 2) => dispatch(isa, Micro::<BITS, true, 2>(o)),
+            (true, 4) => dispatch(isa, Micro::<BITS, true, 4>(o)),
+            (true, _) => dispatch(isa, Micro::<BITS, true, 8>(o)),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The heavy operations. Each is a composite whose decomposition is its specification; the native
+//! kernels of the CPU text replace the decomposition and nothing else.
+//!
+//! A kernel is identified by its name, its attributes and the types of its operands and results:
+//!
+//! | `stablemate.` | operands | results | attributes |
+//! |---|---|---|---|
+//! | `linear` | `x [T, I]` f32, `live [T]` i32, weights `[O_n, I]`, and with `residual` = 1: residual `[T, O_1]` f32 (one weight only) | `[T, O_n]` f32, one per weight | `weights`, `residual` (0 or 1) |
+//! | `gated` | `x [T, I]` f32, `live [T]` i32, weights gate and up `[O, I]` | `[T, O]` f32: `activation(x · gate) · (x · up)` | `weights`, `activation` (`silu`, `gelu_tanh`, `relu`) |
+//! | `embed` | table `[V, D]`, tokens `[T]` i32 | `[T, D]` f32 | `weights` |
+//! | `write_cache` | pool `[B, L, K, W']`, slots `[T, 2]` i32 (block, place in it), update `[T, K, W]` f32 | the pool, **overwriting operand 0** | |
+//! | `attention` | query `[T, K, G, H]` f32, keys pool `[B, L, K, H']`, values pool `[B, L, K, E']`, positions `[T]` i32, sequences `[T]` i32, block tables `[S, M]` i32, and with `sinks` = 1: sinks `[K, G]` f32 | `[T, K, G, E]` f32 | `scale`, `window` (0: none), `softcap` (0: none), `sinks` (0 or 1) |
+//!
+//! - `weights` names the [`Storage`] of each weight operand in order, separated by `", "`; [`storages`] reads it.
+//!   A weight is passed as [`Storage::argument`] says: f32 and f16 as they are, bf16 as i16, packed ones as
+//!   `[tiles, words, 16]` i32, whose number of rows stands in the result's type (for `embed`: columns).
+//! - `live` is negative for rows of padding. Their results mean nothing (a kernel may leave out or zero them);
+//!   the decompositions compute them like any other.
+//! - Pools hold f32, i16 (the bits of f16) or i8, as [`CacheElement`] says; `W'` is `W`, in i8 pools `W + 4`.
+//! - Padding tokens have position -1: they write to block 0 and see nothing; their attention means nothing.
+//!
+//! [`CacheElement`]: crate::CacheElement
+
+mod attention;
+mod cache;
+mod embed;
+mod half;
+mod linear;
+mod unpack;
+
+pub use attention::{Addresses, Attention, attention};
+pub use cache::write;
+pub use embed::embed;
+pub use linear::{gated, linear, linears};
+
+use crate::{ParamEntry, Storage, UnknownStorage};
+use stablemate_graph::{Attribute, Dimension, Kernel, Label, Value};
+
+/// A matrix as kernels take it.
+#[derive(Clone, Copy, Debug)]
+pub struct Weight<'b> {
+    /// The graph's argument.
+    pub value: Value<'b>,
+    /// How it is stored.
+    pub storage: Storage,
+    /// `O`.
+    pub rows: Dimension,
+    /// `I`.
+    pub columns: Dimension,
+}
+
+impl<'b> Weight<'b> {
+    /// The parameter `entry`, of which the graph's argument is `value`.
+    pub fn new(value: Value<'b>, entry: &ParamEntry) -> Self {
+        // Parameters of another rank fail where they are used.
+        let none = Label("None").of(0);
+        let [rows, columns] = *entry.ty.dimensions else {
+            return Self { value, storage: entry.storage, rows: none, columns: none };
+        };
+        Self { value, storage: entry.storage, rows, columns }
+    }
+
+    /// The same weight as an operand of a decomposition.
+    fn inside<'d>(self, value: Value<'d>) -> Weight<'d> {
+        Weight { value, storage: self.storage, rows: self.rows, columns: self.columns }
+    }
+
+    /// `[O, I]` f32.
+    fn dense(self) -> Value<'b> {
+        match self.storage {
+            Storage::Dense(_) => half::widen(self.value),
+            Storage::Packed(packing) => {
+                let rows = unpack::rows(self.value, self.rows);
+                unpack::unpack(rows, packing, self.columns)
+            }
+        }
+    }
+}
+
+/// The attribute `weights`.
+fn weights_attribute(weights: &[Weight<'_>]) -> Attribute {
+    let names: Vec<String> = weights.iter().map(|weight| weight.storage.to_string()).collect();
+    Attribute::Text(names.join(", "))
+}
+
+/// How the weights of a kernel are stored, in the order of its weight operands; none for kernels
+/// without weights.
+///
+/// # Errors
+/// A name that this crate does not write.
+pub fn storages(kernel: &Kernel) -> Result<Vec<Storage>, UnknownStorage> {
+    match kernel.attribute("weights") {
+        Some(Attribute::Text(names)) => names.split(", ").map(str::parse).collect(),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The result of a kernel with one result.
+fn one(results: Vec<Value<'_>>) -> Value<'_> {
+    results[0]
+}

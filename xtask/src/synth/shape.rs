@@ -1,0 +1,212 @@
+//! The shapes of models that are measured: sizes, the rotary parameters, and the tensors they come to.
+
+use std::f32::consts::PI;
+
+/// The sizes of a model of the llama family, as its `config.json` has them.
+#[derive(Debug)]
+pub struct Shape {
+    /// What `--shape` calls it.
+    pub name: &'static str,
+    /// `hidden_size`.
+    pub hidden: usize,
+    /// `num_hidden_layers`.
+    pub layers: usize,
+    /// `num_attention_heads`.
+    pub heads: usize,
+    /// `num_key_value_heads`.
+    pub key_value_heads: usize,
+    /// `head_dim`.
+    pub head_dim: usize,
+    /// `intermediate_size`.
+    pub feed_forward: usize,
+    /// `vocab_size`.
+    pub vocabulary: usize,
+    /// Whether the embedding is the output projection as well.
+    pub tied: bool,
+    /// `max_position_embeddings`.
+    pub context: usize,
+    /// `rope_theta`.
+    pub rope_base: f32,
+    /// The `factor` of llama 3's rotary scaling, if the model has that; its other parameters are always [`LLAMA3`].
+    pub rope_factor: Option<f32>,
+}
+
+/// The parameters of llama 3's rotary scaling beside the factor.
+pub struct Llama3 {
+    /// `low_freq_factor`.
+    pub low: f32,
+    /// `high_freq_factor`.
+    pub high: f32,
+    /// `original_max_position_embeddings`.
+    pub original: usize,
+}
+
+/// What all published models have.
+pub const LLAMA3: Llama3 = Llama3 { low: 1.0, high: 4.0, original: 8192 };
+
+const LLAMA_3_2_1B: Shape = Shape {
+    name: "llama-3.2-1b",
+    hidden: 2048,
+    layers: 16,
+    heads: 32,
+    key_value_heads: 8,
+    head_dim: 64,
+    feed_forward: 8192,
+    vocabulary: 128_256,
+    tied: true,
+    context: 131_072,
+    rope_base: 500_000.0,
+    rope_factor: Some(32.0),
+};
+
+/// Every shape.
+pub const SHAPES: &[Shape] = &[
+    LLAMA_3_2_1B,
+    Shape {
+        name: "llama-3.1-8b",
+        hidden: 4096,
+        layers: 32,
+        head_dim: 128,
+        feed_forward: 14_336,
+        tied: false,
+        rope_factor: Some(8.0),
+        ..LLAMA_3_2_1B
+    },
+    Shape {
+        name: "smollm2-135m",
+        hidden: 576,
+        layers: 30,
+        heads: 9,
+        key_value_heads: 3,
+        feed_forward: 1536,
+        vocabulary: 49_152,
+        context: 8192,
+        rope_base: 100_000.0,
+        rope_factor: None,
+        ..LLAMA_3_2_1B
+    },
+    // For tests: rows are a multiple of every block.
+    Shape {
+        name: "tiny",
+        hidden: 256,
+        layers: 2,
+        heads: 4,
+        key_value_heads: 2,
+        feed_forward: 512,
+        vocabulary: 512,
+        context: 2048,
+        ..LLAMA_3_2_1B
+    },
+];
+
+/// A tensor of a model.
+pub struct Tensor {
+    /// Its name in GGUF.
+    pub gguf: String,
+    /// Its name in a Hugging Face checkpoint, `.weight` left out.
+    pub hugging_face: String,
+    /// How many outputs a projection has; `None` for a norm, whose weights are all 1.
+    pub rows: Option<usize>,
+    /// How many inputs.
+    pub columns: usize,
+}
+
+impl Shape {
+    /// The shape of that name.
+    pub fn find(name: &str) -> Result<&'static Self, String> {
+        SHAPES.iter().find(|shape| shape.name == name).ok_or_else(|| {
+            let known: Vec<&str> = SHAPES.iter().map(|shape| shape.name).collect();
+            format!("no such shape; there are {}", known.join(", "))
+        })
+    }
+
+    /// Every tensor, in the order of the file.
+    pub fn tensors(&self) -> Vec<Tensor> {
+        let (query, key) = (self.heads * self.head_dim, self.key_value_heads * self.head_dim);
+        let mut tensors = vec![
+            matrix("token_embd", "model.embed_tokens", self.vocabulary, self.hidden),
+            norm("output_norm", "model.norm", self.hidden),
+        ];
+        if !self.tied {
+            tensors.push(matrix("output", "lm_head", self.vocabulary, self.hidden));
+        }
+        for layer in 0..self.layers {
+            let gguf = |name: &str| format!("blk.{layer}.{name}");
+            let face = |name: &str| format!("model.layers.{layer}.{name}");
+            let matrices = [
+                ("attn_q", "self_attn.q_proj", query, self.hidden),
+                ("attn_k", "self_attn.k_proj", key, self.hidden),
+                ("attn_v", "self_attn.v_proj", key, self.hidden),
+                ("attn_output", "self_attn.o_proj", self.hidden, query),
+                ("ffn_gate", "mlp.gate_proj", self.feed_forward, self.hidden),
+                ("ffn_up", "mlp.up_proj", self.feed_forward, self.hidden),
+                ("ffn_down", "mlp.down_proj", self.hidden, self.feed_forward),
+            ];
+            let norms =
+                [("attn_norm", "input_layernorm"), ("ffn_norm", "post_attention_layernorm")];
+            tensors.extend(norms.map(|(to, from)| norm(&gguf(to), &face(from), self.hidden)));
+            tensors
+                .extend(matrices.map(|(to, from, rows, columns)| {
+                    matrix(&gguf(to), &face(from), rows, columns)
+                }));
+        }
+        tensors
+    }
+
+    /// What each rotary frequency is divided by, as llama.cpp's converter stores llama 3's scaling.
+    pub fn rope_factors(&self) -> Option<Vec<f32>> {
+        let factor = self.rope_factor?;
+        let original = LLAMA3.original as f32;
+        let factor_of = |even: usize| {
+            let wavelength = 2.0 * PI * self.rope_base.powf(even as f32 / self.head_dim as f32);
+            if wavelength < original / LLAMA3.high {
+                1.0
+            } else if wavelength > original / LLAMA3.low {
+                factor
+            } else {
+                let smooth = (original / wavelength - LLAMA3.low) / (LLAMA3.high - LLAMA3.low);
+                1.0 / ((1.0 - smooth) / factor + smooth)
+            }
+        };
+        Some((0..self.head_dim).step_by(2).map(factor_of).collect())
+    }
+}
+
+fn matrix(gguf: &str, hugging_face: &str, rows: usize, columns: usize) -> Tensor {
+    Tensor {
+        gguf: format!("{gguf}.weight"),
+        hugging_face: hugging_face.to_owned(),
+        rows: Some(rows),
+        columns,
+    }
+}
+
+fn norm(gguf: &str, hugging_face: &str, columns: usize) -> Tensor {
+    Tensor { rows: None, ..matrix(gguf, hugging_face, 0, columns) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters(name: &str) -> usize {
+        let tensors = Shape::find(name).unwrap().tensors();
+        tensors.iter().map(|tensor| tensor.rows.unwrap_or(1) * tensor.columns).sum()
+    }
+
+    #[test]
+    fn shapes_have_the_published_numbers_of_parameters() {
+        assert_eq!(parameters("llama-3.2-1b"), 1_235_814_400);
+        assert_eq!(parameters("llama-3.1-8b"), 8_030_261_248);
+        assert_eq!(parameters("smollm2-135m"), 134_515_008);
+        assert!(Shape::find("gpt-5").err().unwrap().contains("smollm2-135m"));
+    }
+
+    #[test]
+    fn slow_rotations_are_divided_and_fast_ones_are_not() {
+        let factors = Shape::find("llama-3.2-1b").unwrap().rope_factors().unwrap();
+        assert_eq!((factors.len(), factors[0], factors[31]), (32, 1.0, 32.0));
+        assert!(factors.is_sorted() && factors.iter().any(|factor| (1.1..31.0).contains(factor)));
+        assert_eq!(Shape::find("smollm2-135m").unwrap().rope_factors(), None);
+    }
+}
