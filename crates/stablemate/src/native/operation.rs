@@ -238,10 +238,11 @@ fn float_of(element: ElementType) -> Result<Float, String> {
     }
 }
 
+/// As `stablemate_models::CacheElement::element` says: f16 is passed as its bits.
 fn cache_element(element: ElementType) -> Option<CacheElement> {
     match element {
         ElementType::F32 => Some(CacheElement::F32),
-        ElementType::F16 => Some(CacheElement::F16),
+        ElementType::I16 => Some(CacheElement::F16),
         ElementType::I8 => Some(CacheElement::Q8),
         _ => None,
     }
