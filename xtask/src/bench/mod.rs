@@ -259,7 +259,7 @@ impl Programs {
         if let Some(ours) = &self.ours {
             let model = synth::provide(workspace, arguments.shape, encoding, None)?;
             for variant in arguments.variants() {
-                let name = format!("stablemate {variant}");
+                let name = if variant.is_empty() { "stablemate" } else { &variant };
                 let mut command = Command::new(ours);
                 command.arg("--data-folder").arg(workspace.data());
                 command.arg("--cache-folder").arg(workspace.cache());
@@ -267,7 +267,7 @@ impl Programs {
                 command.args(["--threads", &arguments.threads().to_string()]);
                 command.args(arguments.sizes().arguments());
                 command.args(variant.split_whitespace());
-                sessions.push(Session::start(name.trim(), &mut command)?);
+                sessions.push(Session::start(name, &mut command)?);
             }
         }
         if let Some(python) = &self.llama_python {

@@ -43,6 +43,18 @@ pub struct Report {
 /// Encodings of 4 bits with one scale or two: the best of llama.cpp's is what counts.
 const FOUR_BITS: &[&str] = &["q4_0", "q4_1", "q4_k"];
 
+/// The columns of the second table.
+const ROOFLINE: [&str; 8] = [
+    "encoding",
+    "side",
+    "weights",
+    "bandwidth",
+    "decode at most",
+    "of it",
+    "loaded in",
+    "peak memory",
+];
+
 impl Report {
     /// The report as Markdown.
     pub fn markdown(&self) -> String {
@@ -58,7 +70,7 @@ impl Report {
         );
         text += &table(&self.headings(), &self.rows());
         text += "\n";
-        text += &table(&self.memory_headings(), &self.memory_rows());
+        text += &table(&ROOFLINE.map(str::to_owned), &self.roofline());
         text += "\n";
         for note in self.notes() {
             let _ = writeln!(text, "- {note}");
@@ -166,41 +178,31 @@ impl Report {
         rows.filter_map(|row| row.sides.last()?.median()).max_by(f64::total_cmp)
     }
 
-    fn memory_headings(&self) -> Vec<String> {
-        let mut headings =
-            ["encoding", "weights", "bandwidth", "most tokens/s"].map(str::to_owned).to_vec();
-        for side in &self.sides {
-            headings.extend(
-                ["of it", "loaded in", "peak memory"].map(|what| format!("{side}: {what}")),
-            );
-        }
-        headings
+    /// What the machine allows, as decoding reads every weight once: a line for each side of each model.
+    fn roofline(&self) -> Vec<Vec<String>> {
+        let sides =
+            |chapter| (0..self.sides.len()).map(move |side| self.roofline_of(chapter, side));
+        self.chapters.iter().flat_map(sides).collect()
     }
 
-    /// What the machine allows: decoding reads every weight once.
-    fn memory_rows(&self) -> Vec<Vec<String>> {
-        let row = |chapter: &Chapter| {
-            let weights = chapter.ready.first().and_then(|ready| ready["weights_bytes"].as_f64());
-            let most =
-                chapter.bandwidth.zip(weights).map(|(bandwidth, weights)| bandwidth / weights);
-            let decode =
-                chapter.rows.iter().find(|row| row.measurement.reads_weights_alone() && !row.busy);
-            let mut cells = vec![
-                chapter.encoding.clone(),
-                megabytes(weights),
-                shown(chapter.bandwidth, |rate| format!("{:.1} GB/s", rate / 1e9)),
-                shown(most, |most| format!("{most:.1}")),
-            ];
-            for (side, ready) in chapter.ready.iter().enumerate() {
-                let rate = decode.and_then(|row| row.sides[side].median());
-                let share = rate.zip(most).map(|(rate, most)| 100.0 * rate / most);
-                cells.push(shown(share, |share| format!("{share:.0} %")));
-                cells.push(shown(ready["load_seconds"].as_f64(), |time| format!("{time:.2} s")));
-                cells.push(megabytes(chapter.peak_memory.get(side).copied().flatten()));
-            }
-            cells
-        };
-        self.chapters.iter().map(row).collect()
+    fn roofline_of(&self, chapter: &Chapter, side: usize) -> Vec<String> {
+        let ready = &chapter.ready[side];
+        let weights = ready["weights_bytes"].as_f64();
+        let most = chapter.bandwidth.zip(weights).map(|(bandwidth, weights)| bandwidth / weights);
+        let decode =
+            chapter.rows.iter().find(|row| row.measurement.reads_weights_alone() && !row.busy);
+        let rate = decode.and_then(|row| row.sides[side].median());
+        let share = rate.zip(most).map(|(rate, most)| 100.0 * rate / most);
+        vec![
+            chapter.encoding.clone(),
+            self.sides[side].clone(),
+            megabytes(weights),
+            shown(chapter.bandwidth, |rate| format!("{:.1} GB/s", rate / 1e9)),
+            shown(most, |most| format!("{most:.1}")),
+            shown(share, |share| format!("{share:.0} %")),
+            shown(ready["load_seconds"].as_f64(), |time| format!("{time:.2} s")),
+            megabytes(chapter.peak_memory[side]),
+        ]
     }
 
     /// What a reader must know: how quiet it was, what failed.

@@ -1,6 +1,6 @@
 //! Python virtual environments under `target/`, each with exactly the packages of one requirements.txt.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -24,6 +24,8 @@ pub fn provide(
         fs::read_to_string(requirements).with_context(|| requirements.display().to_string())?;
     let stamp = folder.join("installed-requirements.txt");
     let python = folder.join("bin/python");
+    // Until the end of this function: a second run would begin by clearing what the first has half done.
+    let _lock = lock(folder)?;
     if is_installed(&stamp, &wanted) {
         return Ok(python);
     }
@@ -48,7 +50,59 @@ pub fn provide(
     Ok(python)
 }
 
+/// Waits until nobody else installs into this folder. The lock is a file beside it, and ends with the file's handle.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.with_extension("lock");
+    let take = || -> std::io::Result<File> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let file = File::create(&path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    take().with_context(|| format!("cannot lock {}", path.display()))
+}
+
 /// Whether the environment was made for these requirements, to the end.
 fn is_installed(stamp: &Path, wanted: &str) -> bool {
     fs::read_to_string(stamp).is_ok_and(|installed| installed == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn one_installs_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let environment = folder.path().join("deep/environment");
+        let first = lock(&environment).unwrap();
+        let second = thread::spawn({
+            let environment = environment.clone();
+            move || lock(&environment).unwrap()
+        });
+        thread::sleep(Duration::from_millis(50));
+        assert!(!second.is_finished());
+        drop(first);
+        second.join().unwrap();
+    }
+
+    #[test]
+    fn only_what_was_finished_for_the_same_packages_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let requirements = folder.path().join("requirements.txt");
+        fs::write(&requirements, "some-package==1\n").unwrap();
+        let environment = folder.path().join("environment");
+        let stamp = environment.join("installed-requirements.txt");
+        fs::create_dir(&environment).unwrap();
+        fs::write(&stamp, "some-package==1\n").unwrap();
+        let python = provide(&environment, &requirements, &Tools::none(), &[]).unwrap();
+        assert_eq!(python, environment.join("bin/python"));
+        assert!(!is_installed(&stamp, "some-package==2\n"));
+        assert!(!is_installed(&folder.path().join("none"), "some-package==1\n"));
+    }
 }

@@ -9,15 +9,9 @@ use crate::output;
 use serde_json::{Value, json};
 use stablemate::{Bench, Measurement, Preparation};
 
-/// Room that a session keeps for measurements it does not know yet.
-const SESSION: (usize, usize) = (16, 5120);
-
 pub fn run(arguments: &BenchArguments, environment: &Environment) -> anyhow::Result<()> {
     let mut options = arguments.load.clone();
-    let (sequences, tokens) = match arguments.session {
-        true => SESSION,
-        false => room(arguments),
-    };
+    let (sequences, tokens) = room(arguments);
     options.ctx_size = Some(options.ctx_size.unwrap_or(0).max(tokens));
     let model = environment.load(&arguments.model, &options)?;
     let load_seconds = model.load_time().as_secs_f64();
