@@ -200,7 +200,8 @@ impl Packing {
         if let Scales::Nested(nested) = scales
             && nested.group() != group
         {
-            let message = format!("{nested:?} scales have groups of {}, not {group}", nested.group());
+            let message =
+                format!("{nested:?} scales have groups of {}, not {group}", nested.group());
             return Err(PackingError(message));
         }
         if ![16, 32, 64, 128].contains(&group) {

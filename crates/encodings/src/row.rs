@@ -165,12 +165,7 @@ impl Packing {
 }
 
 /// The value 0 for what is missing.
-fn nested_scale(
-    nested: Nested,
-    words: &[u32],
-    columns: usize,
-    group: usize,
-) -> (f32, Option<f32>) {
+fn nested_scale(nested: Nested, words: &[u32], columns: usize, group: usize) -> (f32, Option<f32>) {
     let blocks = columns / Nested::SUPER_BLOCK;
     let groups = Nested::SUPER_BLOCK / nested.group();
     let (block, n) = (group / groups, group % groups);

@@ -44,7 +44,8 @@ impl Stored {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 3) & 0x0FFF_0FFF | 0x2000_2000
         };
-        let lines = (0..words.div_ceil(16)).map(|_| Line(std::array::from_fn(|_| word()))).collect();
+        let lines =
+            (0..words.div_ceil(16)).map(|_| Line(std::array::from_fn(|_| word()))).collect();
         Self { encoding, rows, columns, lines }
     }
 
@@ -195,9 +196,13 @@ fn read(kernels: &Kernels, stored: &Stored) {
 
 fn read_all(kernels: &Kernels, layers: &[Layer], head: &Stored, best: &mut Best) {
     for layer in layers {
-        best.measure(0, || [&layer.query, &layer.key, &layer.value].iter().for_each(|stored| read(kernels, stored)));
+        best.measure(0, || {
+            [&layer.query, &layer.key, &layer.value].iter().for_each(|stored| read(kernels, stored))
+        });
         best.measure(1, || read(kernels, &layer.output));
-        best.measure(2, || [&layer.gate, &layer.up].iter().for_each(|stored| read(kernels, stored)));
+        best.measure(2, || {
+            [&layer.gate, &layer.up].iter().for_each(|stored| read(kernels, stored))
+        });
         best.measure(3, || read(kernels, &layer.down));
     }
     best.measure(4, || read(kernels, head));
@@ -208,7 +213,8 @@ fn main() {
     let encoding = arguments.iter().find_map(|name| encoding(name));
     let encoding = encoding.or_else(|| self::encoding("q4_0")).expect("it is known");
     let int8 = arguments.iter().any(|argument| argument == "int8");
-    let numbers: Vec<usize> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
+    let numbers: Vec<usize> =
+        arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
     let threads = numbers.first().copied().unwrap_or(2);
     let counts = if numbers.len() > 1 { numbers[1..].to_vec() } else { vec![1, 8, 16, 128, 512] };
     let isas = Isa::ALL.into_iter().find(|isa| arguments.iter().any(|name| name == isa.name()));
@@ -228,11 +234,12 @@ fn main() {
         let live = vec![0; tokens];
         let mut best = [Best([Duration::MAX; 5]); 2];
         let start = Instant::now();
-        let mut repetitions = 0;
-        while repetitions < 2 || start.elapsed() < Duration::from_secs(3) {
+        let mut whole = Vec::new();
+        while whole.len() < 2 || start.elapsed() < Duration::from_secs(3) {
             read_all(&kernels, &layers, &head, &mut best[0]);
+            let start = Instant::now();
             step(&kernels, &layers, &head, &live, &mut buffers, &mut best[1]);
-            repetitions += 1;
+            whole.push(start.elapsed());
         }
         let [reading, step] = best.map(|best| best.seconds());
         println!(
@@ -244,5 +251,8 @@ fn main() {
         );
         let times = best[1].0.map(|time| time.as_micros());
         println!("    microseconds of qkv, o, gated, down, head: {times:?}");
+        whole.sort_unstable();
+        let median = whole[whole.len() / 2].as_secs_f64();
+        println!("    median of whole steps: {:.1} tokens/s", tokens as f64 / median);
     }
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::Value;
-use stablemate::{GenerateOptions, Message, Model, Prompt};
+use stablemate::{GenerateOptions, Isa, LoadOptions, Message, Model, Prompt};
 use std::path::Path;
 use support::{close, options, smollm2};
 
@@ -22,9 +22,15 @@ fn floats(value: &Value) -> Vec<f32> {
 
 #[test]
 fn tokens_text_and_logits_equal_the_reference() {
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+        equal_the_reference(&LoadOptions { isa: Some(isa), ..options() });
+    }
+}
+
+fn equal_the_reference(options: &LoadOptions) {
     let expected = expected();
     let tolerance = expected["tolerance"].as_f64().unwrap();
-    let mut model = Model::load(smollm2(), &options()).unwrap();
+    let mut model = Model::load(smollm2(), options).unwrap();
     let generate = GenerateOptions { max_tokens: Some(48), ignore_end: true, ..Default::default() };
     for case in expected["prompts"].as_array().unwrap() {
         let name = case["name"].as_str().unwrap();

@@ -22,7 +22,8 @@ fn packings() -> Vec<Packing> {
 fn random(seed: u64) -> impl FnMut() -> u32 {
     let mut state = seed | 1;
     move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 32) as u32
     }
 }

@@ -88,17 +88,12 @@ unsafe fn decode_as<S: Simd, E: Element>(row: *const u8, width: usize, to: *mut 
     }
 }
 
-/// The factor of a row's values.
+/// The factor of a q8 row's values.
 ///
 /// # Safety
-/// The row has `width` values and, in a q8 cache, its scale.
+/// The row has `width` values and its factor.
 #[inline(always)]
-pub(super) unsafe fn scale(element: CacheElement, row: *const u8, width: usize) -> f32 {
-    match element {
-        CacheElement::F32 | CacheElement::F16 => 1.0,
-        // SAFETY: the caller's contract.
-        CacheElement::Q8 => unsafe {
-            f32::from_le_bytes(row.add(width).cast::<[u8; 4]>().read_unaligned())
-        },
-    }
+pub(super) unsafe fn scale(row: *const u8, width: usize) -> f32 {
+    // SAFETY: the caller's contract.
+    unsafe { f32::from_le_bytes(row.add(width).cast::<[u8; 4]>().read_unaligned()) }
 }

@@ -5,9 +5,11 @@
 //! a fixed order, and chunks are put together in the order of their positions (as in Dao et al.,
 //! "FlashAttention", and its split version for decoding). Only slots that a token sees are read for it.
 
+mod chunk;
 mod element;
 mod plan;
 mod products;
+mod scratch;
 mod softmax;
 mod task;
 
@@ -19,14 +21,18 @@ use crate::error::KernelError;
 use crate::isa::Isa;
 use crate::pool::Pool;
 use crate::simd::dispatch;
-use plan::{Plan, plan, units};
-use task::{Call, Memory, Task, reserve};
+use plan::{Setting, plan};
+use scratch::{Memory, reserve};
+use task::{Call, Task};
 
 /// Positions of the context that are taken together.
 const CHUNK: usize = 256;
 
+/// Slots whose decoded rows are used before the next are decoded: they stay in the innermost cache.
+const TILE: usize = 64;
+
 /// Pairs of a query row and a slot from which threads are worth waking.
-const PARALLEL: u64 = 1 << 10;
+const PARALLEL: u64 = 1 << 11;
 
 /// Parameters of [`Kernels::attention`](crate::Kernels::attention).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -112,9 +118,10 @@ fn attend(
 ) -> Result<(), KernelError> {
     let error = |message: String| KernelError { kernel: "attention", message };
     let sizes = check(&attention, operands, &addresses, out.len()).map_err(error)?;
-    let pieces = units(pool.threads(), attention.kv_heads);
-    let Attention { window, group, .. } = attention;
-    let plan = plan(&addresses, sizes.blocks, window, group, pieces).map_err(error)?;
+    let Attention { window, kv_heads, group, .. } = attention;
+    let setting =
+        Setting { threads: pool.threads(), blocks: sizes.blocks, window, kv_heads, group };
+    let plan = plan(&addresses, setting).map_err(error)?;
     let token = attention.kv_heads * group * attention.value_width;
     for (out, &position) in out.chunks_exact_mut(token).zip(addresses.positions) {
         if position == -1 {
@@ -144,28 +151,29 @@ fn attend(
 
 /// Runs all pieces, then puts the partials of cut runs together.
 fn run(isa: Isa, pool: &Pool, call: &Call<'_>) {
-    let Plan { pieces, cost, .. } = &call.plan;
-    let heads = call.attention.kv_heads;
-    // Neighbouring tasks are heads of the same slots.
+    let (plan, kv_heads) = (&call.plan, call.attention.kv_heads);
     let task = |index: usize| {
-        let (piece, head) = (&pieces[index / heads], index % heads);
+        let (piece, heads) = plan.task(index, kv_heads);
         // SAFETY: an `Isa` in use is available; sizes and addresses were checked; each task is alone.
-        unsafe { dispatch(isa, Task { call, piece, head, join: false }) }
+        unsafe { dispatch(isa, Task { call, piece, heads, join: false }) }
     };
-    let tasks = pieces.len() * heads;
-    if cost.saturating_mul((heads * call.attention.group) as u64) < PARALLEL {
-        (0..tasks).for_each(task);
+    if plan.cost < PARALLEL {
+        (0..plan.tasks).for_each(task);
     } else {
-        pool.run(tasks, &task);
+        pool.run(plan.tasks, &task);
     }
-    let cut: Vec<_> = pieces
+    if plan.partials == 0 {
+        return;
+    }
+    let cut: Vec<_> = plan
+        .pieces
         .chunk_by(|a, b| a.run == b.run)
         .filter_map(|pieces| pieces.first().filter(|piece| piece.partials.is_some()))
         .collect();
-    pool.run(cut.len() * heads, &|index| {
-        let (piece, head) = (cut[index / heads], index % heads);
+    pool.run(cut.len() * kv_heads, &|index| {
+        let (piece, head) = (cut[index / kv_heads], index % kv_heads);
         // SAFETY: as above, and the partials are there.
-        unsafe { dispatch(isa, Task { call, piece, head, join: true }) }
+        unsafe { dispatch(isa, Task { call, piece, heads: head..head + 1, join: true }) }
     });
 }
 

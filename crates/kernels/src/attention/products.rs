@@ -2,14 +2,20 @@
 //! cache. What a row gets does not depend on the rows beside it: it is always the same operations in the same
 //! order.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "indices of register blocks read better side by side"
+)]
+
 use super::element::Element;
+use crate::isa::Isa;
 use crate::simd::Simd;
 
 /// Rows that a register block may have.
-pub(super) const fn rows_at_once<S: Simd>() -> usize {
+pub(super) const fn rows_at_once(isa: Isa) -> usize {
     // Four times four sums are half of the registers of AVX-512; elsewhere a vector takes several.
-    match S::ISA {
-        crate::Isa::Avx512 => 4,
+    match isa {
+        Isa::Avx512 => 4,
         _ => 1,
     }
 }
@@ -18,12 +24,34 @@ pub(super) const fn rows_at_once<S: Simd>() -> usize {
 macro_rules! by_rows {
     ($rows:expr, $function:ident::<$($types:ty),*>($($argument:expr),* $(,)?)) => {
         match $rows {
-            4 if rows_at_once::<S>() >= 4 => $function::<$($types),*, 4>($($argument),*),
-            3 if rows_at_once::<S>() >= 3 => $function::<$($types),*, 3>($($argument),*),
-            2 if rows_at_once::<S>() >= 2 => $function::<$($types),*, 2>($($argument),*),
+            4 if rows_at_once(S::ISA) >= 4 => $function::<$($types),*, 4>($($argument),*),
+            3 if rows_at_once(S::ISA) >= 3 => $function::<$($types),*, 3>($($argument),*),
+            2 if rows_at_once(S::ISA) >= 2 => $function::<$($types),*, 2>($($argument),*),
             _ => $function::<$($types),*, 1>($($argument),*),
         }
     };
+}
+
+/// Rows of the cache, or decoded ones: `offset` bytes behind each of the pointers at `at`.
+#[derive(Clone, Copy)]
+pub(super) struct Rows {
+    pub at: *const *const u8,
+    pub offset: usize,
+}
+
+impl Rows {
+    /// The rows from `index` on.
+    pub fn from(self, index: usize) -> Self {
+        Self { at: self.at.wrapping_add(index), ..self }
+    }
+
+    /// # Safety
+    /// The row is there.
+    #[inline(always)]
+    unsafe fn row(self, index: usize) -> *const u8 {
+        // SAFETY: the caller's contract.
+        unsafe { (*self.at.add(index)).add(self.offset) }
+    }
 }
 
 /// Some rows of queries, filled up with zeros to whole vectors.
@@ -36,7 +64,7 @@ pub(super) struct Queries {
     pub rows: usize,
 }
 
-/// The products of queries with the sixteen rows at `keys`; each query's go to `scores`, rows of which
+/// The products of queries with the sixteen rows of `keys`; each query's go to `scores`, rows of which
 /// are `stride` apart.
 ///
 /// # Safety
@@ -44,7 +72,7 @@ pub(super) struct Queries {
 #[inline(always)]
 pub(super) unsafe fn scores<S: Simd, E: Element>(
     queries: Queries,
-    keys: *const *const u8,
+    keys: Rows,
     vectors: usize,
     scores: *mut f32,
     stride: usize,
@@ -60,7 +88,7 @@ pub(super) unsafe fn scores<S: Simd, E: Element>(
 #[inline(always)]
 unsafe fn scores_of<S: Simd, E: Element, const ROWS: usize>(
     queries: Queries,
-    keys: *const *const u8,
+    keys: Rows,
     vectors: usize,
     scores: *mut f32,
     stride: usize,
@@ -69,12 +97,15 @@ unsafe fn scores_of<S: Simd, E: Element, const ROWS: usize>(
     unsafe {
         let mut folded = [[S::zero(); 4]; ROWS];
         for quarter in 0..4 {
-            let keys: [*const u8; 4] = keys.add(4 * quarter).cast::<[*const u8; 4]>().read();
+            let mut rows = [std::ptr::null(); 4];
+            for slot in 0..4 {
+                rows[slot] = keys.row(4 * quarter + slot);
+            }
             let mut sums = [[S::zero(); 4]; ROWS];
             for vector in 0..vectors {
                 let mut key = [S::zero(); 4];
                 for slot in 0..4 {
-                    key[slot] = E::load::<S>(keys[slot], vector);
+                    key[slot] = E::load::<S>(rows[slot], vector);
                 }
                 for row in 0..ROWS {
                     let query = S::load(queries.first.add(row * queries.stride + 16 * vector));
@@ -107,14 +138,14 @@ pub(super) struct Mixed {
     pub rows: usize,
 }
 
-/// Adds `weight · value` of the slots with the rows at `values`, one after the other.
+/// Adds `weight · value` of the slots with the rows `values`, one after the other.
 ///
 /// # Safety
 /// As all functions of [`Simd`]; sums and values have `vectors` vectors, weights and `values` `slots`.
 #[inline(always)]
 pub(super) unsafe fn mix<S: Simd, E: Element>(
     mixed: Mixed,
-    values: *const *const u8,
+    values: Rows,
     slots: usize,
     vectors: usize,
 ) {
@@ -129,7 +160,7 @@ pub(super) unsafe fn mix<S: Simd, E: Element>(
 #[inline(always)]
 unsafe fn mix_rows<S: Simd, E: Element, const ROWS: usize>(
     mixed: Mixed,
-    values: *const *const u8,
+    values: Rows,
     slots: usize,
     vectors: usize,
 ) {
@@ -155,7 +186,7 @@ unsafe fn mix_rows<S: Simd, E: Element, const ROWS: usize>(
 #[inline(always)]
 unsafe fn mix_vectors<S: Simd, E: Element, const ROWS: usize, const VECTORS: usize>(
     mixed: Mixed,
-    values: *const *const u8,
+    values: Rows,
     slots: usize,
     first: usize,
 ) {
@@ -171,10 +202,10 @@ unsafe fn mix_vectors<S: Simd, E: Element, const ROWS: usize, const VECTORS: usi
             }
         }
         for slot in 0..slots {
-            let values = *values.add(slot);
+            let row_of_slot = values.row(slot);
             let mut value = [S::zero(); VECTORS];
             for vector in 0..VECTORS {
-                value[vector] = E::load::<S>(values, first + vector);
+                value[vector] = E::load::<S>(row_of_slot, first + vector);
             }
             for row in 0..ROWS {
                 let weight = S::splat(*mixed.weights.add(row * mixed.weights_stride + slot));

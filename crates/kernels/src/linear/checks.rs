@@ -10,12 +10,7 @@ fn refuse(kernel: &'static str, message: String) -> Checked {
 }
 
 /// `found == count · each`, without overflow.
-fn length(
-    kernel: &'static str,
-    what: &str,
-    found: usize,
-    [count, each]: [usize; 2],
-) -> Checked {
+fn length(kernel: &'static str, what: &str, found: usize, [count, each]: [usize; 2]) -> Checked {
     if count.checked_mul(each) == Some(found) {
         return Ok(());
     }
@@ -60,12 +55,7 @@ pub(super) fn operands(
 }
 
 /// That rows of a table can be looked up.
-pub(super) fn rows(
-    kernel: &'static str,
-    tokens: usize,
-    table: Matrix<'_>,
-    out: &[f32],
-) -> Checked {
+pub(super) fn rows(kernel: &'static str, tokens: usize, table: Matrix<'_>, out: &[f32]) -> Checked {
     if tokens > 0 && table.rows == 0 {
         return refuse(kernel, "the table has no rows".to_string());
     }

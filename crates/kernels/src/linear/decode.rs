@@ -47,7 +47,10 @@ unsafe fn plane<S: Simd>(
 
 /// Pair `pair` (of 16) of the unit at `unit`: codes `2 · pair` and `2 · pair + 1` in the halves of the lanes.
 #[inline(always)]
-pub(super) unsafe fn pair<S: Simd, const BITS: usize>(unit: *const i32, pair: usize) -> S::Integers {
+pub(super) unsafe fn pair<S: Simd, const BITS: usize>(
+    unit: *const i32,
+    pair: usize,
+) -> S::Integers {
     let low = low_plane(BITS);
     let codes = plane::<S>(unit, 0, low, pair, 0);
     if BITS == low {
@@ -59,7 +62,10 @@ pub(super) unsafe fn pair<S: Simd, const BITS: usize>(unit: *const i32, pair: us
 /// Four codes as bytes: pairs `a` and `b = a + stride`, in the order a, b, a, b (even codes, then odd ones), where
 /// [`quad_pairs`] tells `a`. In the plane of the lowest bits these are bytes of a word already.
 #[inline(always)]
-pub(super) unsafe fn quad<S: Simd, const BITS: usize>(unit: *const i32, quad: usize) -> S::Integers {
+pub(super) unsafe fn quad<S: Simd, const BITS: usize>(
+    unit: *const i32,
+    quad: usize,
+) -> S::Integers {
     let low = low_plane(BITS);
     let stride = byte_stride(BITS);
     let word = S::load_integers(unit.add(quad / stride * LANES));

@@ -138,6 +138,7 @@ impl<const N: usize> Dense<N> {
     unsafe fn product<S: Simd, E: Element>(&self) {
         let mut sums = [[S::zero(); N]; ROWS];
         let whole = self.columns - self.columns % LANES;
+        let ahead = ROWS * self.columns * E::BYTES;
         let mut at = 0;
         while at < whole {
             let mut x = [S::zero(); N];
@@ -145,7 +146,10 @@ impl<const N: usize> Dense<N> {
                 x[n] = S::load(self.x[n].add(at));
             }
             for r in 0..ROWS {
-                let weight = E::load::<S>(self.weights[r].add(at * E::BYTES));
+                let from = self.weights[r].add(at * E::BYTES);
+                // The next rows follow. A line is asked for twice where it has two registers' values.
+                S::prefetch(from.wrapping_add(ahead));
+                let weight = E::load::<S>(from);
                 for n in 0..N {
                     sums[r][n] = S::multiply_add(weight, x[n], sums[r][n]);
                 }

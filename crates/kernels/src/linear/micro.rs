@@ -22,9 +22,11 @@ pub(super) const BLOCK: usize = TILES * LANES;
 pub(super) struct Operands {
     /// Codes of the tiles; the same one twice where there is only one.
     pub codes: [*const i32; TILES],
-    /// What will be read next, prefetched on the way: so many cache lines per unit.
+    /// What will be read next, prefetched on the way: so many cache lines per unit and tile.
     pub next: *const u8,
     pub next_lines: usize,
+    /// From one tile to the next.
+    pub tile_bytes: usize,
     /// `[pairs or quads, tokens]`.
     pub x: *const i32,
     /// What the integer sums of a group start with, `[groups + 1, tokens]`.
@@ -59,15 +61,21 @@ impl<const BITS: usize, const BYTES: bool, const TOKENS: usize> Operation
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         if S::ISA == Isa::Avx512 {
-            if TOKENS <= 2 {
+            if TOKENS == 1 {
+                // One tile after the other, so that memory is read in order. That is what counts here.
+                for tile in 0..TILES {
+                    product::<S, BITS, BYTES, 1, TOKENS, 4>(&self.0, tile);
+                }
+            } else if TOKENS == 2 {
                 product::<S, BITS, BYTES, TILES, TOKENS, 2>(&self.0, 0);
             } else {
                 product::<S, BITS, BYTES, TILES, TOKENS, 1>(&self.0, 0);
             }
-        } else if TOKENS <= 4 && !BYTES {
+        } else if matches!(TOKENS, 1 | 4) && !BYTES {
             // Fewer or shorter registers.
-            product::<S, BITS, BYTES, 1, TOKENS, 1>(&self.0, 0);
-            product::<S, BITS, BYTES, 1, TOKENS, 1>(&self.0, 1);
+            for tile in 0..TILES {
+                product::<S, BITS, BYTES, 1, TOKENS, 1>(&self.0, tile);
+            }
         }
     }
 }
@@ -98,11 +106,11 @@ unsafe fn product<
     let halves = operands.group < UNIT;
     let (mut group, mut left) = (0, units_of_group);
     let mut x = operands.x;
-    let mut next = operands.next;
+    let mut next = operands.next.wrapping_add(first * operands.tile_bytes);
     let mut place = 0;
     for _ in 0..units {
         let codes: [_; R] = std::array::from_fn(|r| operands.codes[first + r].wrapping_add(place));
-        for _ in 0..operands.next_lines {
+        for _ in 0..R * operands.next_lines {
             S::prefetch(next);
             next = next.wrapping_add(64);
         }
@@ -181,13 +189,7 @@ unsafe fn half<
 }
 
 #[inline(always)]
-unsafe fn pairs<
-    S: Simd,
-    const BITS: usize,
-    const R: usize,
-    const N: usize,
-    const C: usize,
->(
+unsafe fn pairs<S: Simd, const BITS: usize, const R: usize, const N: usize, const C: usize>(
     codes: [*const i32; R],
     x: *const i32,
     sums: &mut Sums<S, R, N, C>,
@@ -207,13 +209,7 @@ unsafe fn pairs<
 }
 
 #[inline(always)]
-unsafe fn quads<
-    S: Simd,
-    const BITS: usize,
-    const R: usize,
-    const N: usize,
-    const C: usize,
->(
+unsafe fn quads<S: Simd, const BITS: usize, const R: usize, const N: usize, const C: usize>(
     codes: [*const i32; R],
     x: *const i32,
     sums: &mut Sums<S, R, N, C>,

@@ -148,33 +148,20 @@ impl Filler<'_> {
                 self.sums.part(at * self.groups, width * self.groups),
             )
         };
-        let mut row = vec![0i16; self.words_per_token.max(1) * 4];
-        row.resize(self.columns.next_multiple_of(UNIT), 0);
-        let mut row_scales = vec![0.0; self.groups];
-        let mut row_sums = vec![0; self.groups];
+        let mut row = Row::new(self.columns, self.groups);
         for n in 0..width {
             match tokens.live(block).get(n) {
                 Some(token) => {
                     let x = &self.x[*token * self.columns..][..self.columns];
-                    let (group, limit) = (self.form.group, self.form.limit);
-                    let row = &mut row;
-                    let (scales, sums) = (&mut row_scales, &mut row_sums);
-                    let operation = QuantizeRow { x, group, limit, row, scales, sums };
-                    // SAFETY: it is available; the lengths fit.
-                    unsafe { dispatch(self.isa, operation) };
+                    row.quantize(self.isa, self.form, x);
                 }
-                None => {
-                    row.fill(0);
-                    row_scales.fill(0.0);
-                    row_sums.fill(0);
-                }
+                None => row.clear(),
             }
-            self.spread_row(&row, &mut words[n..], width);
-            for group in 0..self.groups {
-                let (scale, sum) = (row_scales[group], row_sums[group]);
+            self.spread_row(&row.integers, &mut words[n..], width);
+            for (group, (scale, sum)) in row.scales.iter().zip(&row.sums).enumerate() {
                 starts[group * width + n] = -self.form.centre * sum;
-                scales[group * width + n] = scale;
-                sums[group * width + n] = scale * sum as f32;
+                scales[group * width + n] = *scale;
+                sums[group * width + n] = scale * *sum as f32;
             }
             starts[self.groups * width + n] = 0;
         }
@@ -184,9 +171,15 @@ impl Filler<'_> {
     fn spread_row(&self, row: &[i16], words: &mut [i32], width: usize) {
         let pair = |low: i16, high: i16| i32::from(low) & 0xFFFF | i32::from(high) << 16;
         let Some(stride) = self.form.byte_stride else {
-            let pairs = row.as_chunks().0.iter();
-            for ([low, high], word) in pairs.zip(words.iter_mut().step_by(width)) {
-                *word = pair(*low, *high);
+            let (pairs, _) = row.as_chunks();
+            if width == 1 {
+                for ([low, high], word) in pairs.iter().zip(words) {
+                    *word = pair(*low, *high);
+                }
+            } else {
+                for ([low, high], word) in pairs.iter().zip(words.iter_mut().step_by(width)) {
+                    *word = pair(*low, *high);
+                }
             }
             return;
         };
@@ -198,6 +191,40 @@ impl Filler<'_> {
                 *word = i32::from_le_bytes(bytes.map(|value| value as i8 as u8));
             }
         }
+    }
+}
+
+/// One quantised row.
+struct Row {
+    /// Filled up with zeros to whole units.
+    integers: Vec<i16>,
+    scales: Vec<f32>,
+    sums: Vec<i32>,
+}
+
+impl Row {
+    fn new(columns: usize, groups: usize) -> Self {
+        let integers = vec![0; columns.next_multiple_of(UNIT)];
+        Self { integers, scales: vec![0.0; groups], sums: vec![0; groups] }
+    }
+
+    fn clear(&mut self) {
+        self.integers.fill(0);
+        self.scales.fill(0.0);
+        self.sums.fill(0);
+    }
+
+    fn quantize(&mut self, isa: Isa, form: Form, x: &[f32]) {
+        let operation = QuantizeRow {
+            x,
+            group: form.group,
+            limit: form.limit,
+            row: &mut self.integers,
+            scales: &mut self.scales,
+            sums: &mut self.sums,
+        };
+        // SAFETY: it is available; there is room for all columns and their groups.
+        unsafe { dispatch(isa, operation) };
     }
 }
 

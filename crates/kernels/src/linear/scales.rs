@@ -165,11 +165,8 @@ impl DecodeScales {
             let d = low::<S>(Float::F16, factors);
             let m = high::<S>(Float::F16, factors);
             let words = [1, 2, 3].map(|n| 4 * block + n);
-            let words = [
-                self.word::<S>(words[0]),
-                self.word::<S>(words[1]),
-                self.word::<S>(words[2]),
-            ];
+            let words =
+                [self.word::<S>(words[0]), self.word::<S>(words[1]), self.word::<S>(words[2])];
             for n in 0..8 {
                 self.scale::<S>(8 * block + n, d, six::<S>(&words, n));
                 self.minimum::<S>(8 * block + n, m, six::<S>(&words, n + 8));

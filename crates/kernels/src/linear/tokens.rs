@@ -21,12 +21,16 @@ pub(super) struct Block {
     pub padded_before: usize,
 }
 
+/// The most tokens of a block.
+pub(super) const WIDEST: usize = 8;
+
 /// How many of `left` tokens come next, as a width of the inner product.
 fn width(isa: Isa, left: usize) -> usize {
     match (isa, left) {
-        (_, 1 | 2) => left,
-        (_, 3 | 4) | (Isa::Portable | Isa::Avx2, _) => 4,
-        (Isa::Avx512, _) => 8,
+        (_, 1) => 1,
+        (Isa::Portable | Isa::Avx2, _) | (Isa::Avx512, 3 | 4) => 4,
+        (Isa::Avx512, 2) => 2,
+        (Isa::Avx512, _) => WIDEST,
     }
 }
 

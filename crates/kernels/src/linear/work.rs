@@ -16,7 +16,7 @@ use super::micro::{BLOCK, Micro, Operands, TILES};
 use super::quantize::{Form, Quantized};
 use super::scales::DecodeScales;
 use super::scratch::{Lines, Shared};
-use super::tokens::{Block, Tokens};
+use super::tokens::{Block, Tokens, WIDEST};
 use super::{Matrix, Weight};
 use crate::isa::Isa;
 use crate::kernels::Kernels;
@@ -118,14 +118,18 @@ pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<
     let row_bytes = if quantized.iter().any(|(form, _)| form.is_some()) { 2 } else { 4 };
     let most = RUN_BYTES / (row_bytes * columns).max(1);
     let runs = tokens.runs(most);
-    let largest = runs.iter().map(|run| run.len()).max().unwrap_or(0) * 8;
+    let largest = runs.iter().map(|run| run.len()).max().unwrap_or(0) * WIDEST;
     let count = tokens.padded().min(largest);
-    let targets: Vec<_> = parts
-        .iter_mut()
-        .map(|part| target(kernels, part, count))
-        .collect();
-    let region =
-        Region { isa: kernels.isa(), x, columns, tokens: &tokens, quantized: &quantized, targets, runs };
+    let targets: Vec<_> = parts.iter_mut().map(|part| target(kernels, part, count)).collect();
+    let region = Region {
+        isa: kernels.isa(),
+        x,
+        columns,
+        tokens: &tokens,
+        quantized: &quantized,
+        targets,
+        runs,
+    };
     let tasks = region.targets.iter().map(|target| target.tasks).sum::<usize>();
     kernels.pool().run(tasks * region.runs.len(), &|task| {
         region.task(task / tasks, task % tasks);
@@ -249,8 +253,16 @@ impl Region<'_> {
                         let first = rows * BLOCK;
                         let count = BLOCK.min(matrix.rows - first);
                         let columns = self.columns;
-                        let operation =
-                            DenseRows { float, bytes, columns, first, count, x: self.x, tokens, out };
+                        let operation = DenseRows {
+                            float,
+                            bytes,
+                            columns,
+                            first,
+                            count,
+                            x: self.x,
+                            tokens,
+                            out,
+                        };
                         dense::block(self.isa, &operation);
                     }
                     _ => {}
@@ -328,11 +340,12 @@ impl Region<'_> {
         });
         // The next block of rows lies behind this one. All of it is fetched meanwhile.
         let units = self.columns.div_ceil(UNIT).max(1);
-        let next_lines = (TILES * tile_words).div_ceil(LANES * units);
+        let next_lines = tile_words.div_ceil(LANES * units);
         let operands = Operands {
             codes,
             next: codes[0].wrapping_add(TILES * tile_words).cast(),
             next_lines: if prefetch { next_lines } else { 0 },
+            tile_bytes: 4 * tile_words,
             x: x.words,
             starts: x.starts,
             x_scales: x.scales,

@@ -87,9 +87,7 @@ fn a_worker_that_is_slow_once_is_used_again() {
         });
         by_worker.swap(0, Ordering::Relaxed)
     };
-    let until = |wanted: &dyn Fn(usize) -> bool, slow: bool| {
-        (0..2000).any(|_| wanted(step(slow)))
-    };
+    let until = |wanted: &dyn Fn(usize) -> bool, slow: bool| (0..2000).any(|_| wanted(step(slow)));
     assert!(until(&|tasks| tasks > 0, false), "the worker never works");
     assert!(until(&|tasks| tasks == 0, true), "the worker never rests");
     assert!(until(&|tasks| tasks > 0, false), "the worker rests for ever");

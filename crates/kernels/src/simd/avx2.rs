@@ -1,6 +1,9 @@
 //! AVX2: two registers each, the lower eight lanes first.
 
-#![expect(unsafe_op_in_unsafe_fn, reason = "each function is an intrinsic under the trait's contract")]
+#![expect(
+    unsafe_op_in_unsafe_fn,
+    reason = "each function is an intrinsic under the trait's contract"
+)]
 
 use std::arch::x86_64::*;
 
@@ -58,10 +61,7 @@ unsafe fn fold_lanes(a: __m256, b: __m256, c: __m256, d: __m256) -> __m256 {
 #[inline(always)]
 unsafe fn fold_quarters(a: [__m256; 2], b: [__m256; 2]) -> __m256 {
     let (a, b) = (_mm256_add_ps(a[0], a[1]), _mm256_add_ps(b[0], b[1]));
-    _mm256_add_ps(
-        _mm256_permute2f128_ps::<0x20>(a, b),
-        _mm256_permute2f128_ps::<0x31>(a, b),
-    )
+    _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b))
 }
 
 impl Simd for Avx2 {

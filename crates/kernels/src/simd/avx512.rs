@@ -1,6 +1,9 @@
 //! AVX-512: a register each.
 
-#![expect(unsafe_op_in_unsafe_fn, reason = "each function is an intrinsic under the trait's contract")]
+#![expect(
+    unsafe_op_in_unsafe_fn,
+    reason = "each function is an intrinsic under the trait's contract"
+)]
 
 use std::arch::x86_64::*;
 

@@ -97,8 +97,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The low halves of the lanes as f16.
     unsafe fn low_f16(a: Self::Integers) -> Self::Floats;
     /// `sum + a.low · b.low + a.high · b.high` in each lane, halves as i16; exact unless i32 overflows.
-    unsafe fn dot_pairs(sum: Self::Integers, a: Self::Integers, b: Self::Integers)
-    -> Self::Integers;
+    unsafe fn dot_pairs(
+        sum: Self::Integers,
+        a: Self::Integers,
+        b: Self::Integers,
+    ) -> Self::Integers;
     /// `sum + Σ a.byte · b.byte` in each lane, bytes of `a` unsigned, of `b` signed. Only where
     /// [`Isa::byte_products`] holds; elsewhere `sum`.
     unsafe fn dot_bytes(

@@ -19,11 +19,7 @@ fn map<A: Copy, B>(a: [A; LANES], f: impl Fn(A) -> B) -> [B; LANES] {
 }
 
 #[inline(always)]
-fn zip<A: Copy, B: Copy, C>(
-    a: [A; LANES],
-    b: [B; LANES],
-    f: impl Fn(A, B) -> C,
-) -> [C; LANES] {
+fn zip<A: Copy, B: Copy, C>(a: [A; LANES], b: [B; LANES], f: impl Fn(A, B) -> C) -> [C; LANES] {
     std::array::from_fn(|lane| f(a[lane], b[lane]))
 }
 
@@ -238,11 +234,7 @@ impl Simd for Portable {
         map(a, widen_f16)
     }
     #[inline(always)]
-    unsafe fn dot_pairs(
-        sum: [i32; LANES],
-        a: [i32; LANES],
-        b: [i32; LANES],
-    ) -> [i32; LANES] {
+    unsafe fn dot_pairs(sum: [i32; LANES], a: [i32; LANES], b: [i32; LANES]) -> [i32; LANES] {
         std::array::from_fn(|lane| {
             let low = i32::from(a[lane] as i16) * i32::from(b[lane] as i16);
             let high = (a[lane] >> 16) * (b[lane] >> 16);

@@ -4,9 +4,7 @@ mod support;
 
 use proptest::prelude::*;
 use stablemate_encodings::{Float, Packing};
-use stablemate_kernels::{
-    Activation, Activations, Isa, Kernels, Matrix, Product, Weight,
-};
+use stablemate_kernels::{Activation, Activations, Isa, Kernels, Matrix, Product, Weight};
 use support::{Random, Stored, isas, packings};
 
 fn linear(kernels: &Kernels, x: &[f32], live: &[i32], weight: &Stored) -> Vec<f32> {
@@ -248,6 +246,10 @@ fn products_of_nothing() {
     kernels.linear(&[], &[0, 0], &mut [Product { matrix, residual: None, out: &mut out }]).unwrap();
     assert_eq!(out, [0.0; 4]);
     let matrix = Matrix { weight, rows: 0, columns: 3 };
-    kernels.linear(&[1.0; 3], &[0], &mut [Product { matrix, residual: None, out: &mut [] }]).unwrap();
-    assert!(kernels.embed(matrix, &[0], &mut [0.0; 3]).unwrap_err().to_string().contains("no rows"));
+    kernels
+        .linear(&[1.0; 3], &[0], &mut [Product { matrix, residual: None, out: &mut [] }])
+        .unwrap();
+    assert!(
+        kernels.embed(matrix, &[0], &mut [0.0; 3]).unwrap_err().to_string().contains("no rows")
+    );
 }

@@ -15,7 +15,8 @@ impl Random {
     }
 
     pub fn bits(&mut self) -> u32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 32) as u32
     }
 
@@ -86,7 +87,7 @@ fn half_bits(float: Float, value: f32) -> u32 {
 fn scale_words(packing: Packing, columns: usize, random: &mut Random) -> Vec<u32> {
     let groups = columns / packing.group();
     let blocks = columns / Nested::SUPER_BLOCK;
-    let mut scale = |random: &mut Random| 0.01 + 0.05 * random.float();
+    let scale = |random: &mut Random| 0.01 + 0.05 * random.float();
     match packing.scales() {
         Scales::Centred(Float::F32) => (0..groups).map(|_| scale(random).to_bits()).collect(),
         Scales::Affine(Float::F32) => (0..2 * groups).map(|_| scale(random).to_bits()).collect(),
@@ -97,7 +98,8 @@ fn scale_words(packing: Packing, columns: usize, random: &mut Random) -> Vec<u32
             let mut factors = Vec::new();
             let mut words = Vec::new();
             for _ in 0..blocks {
-                let factor = half_bits(Float::F16, scale(random)) | half_bits(Float::F16, 0.02) << 16;
+                let factor =
+                    half_bits(Float::F16, scale(random)) | half_bits(Float::F16, 0.02) << 16;
                 let integers: [u8; 16] = std::array::from_fn(|_| random.bits() as u8);
                 match nested {
                     Nested::MinimumsFour => {
@@ -203,9 +205,8 @@ impl Stored {
         for x in x.chunks_exact(self.columns) {
             for row in self.values.chunks_exact(self.columns) {
                 let products = x.iter().zip(row).map(|(x, w)| f64::from(*x) * f64::from(*w));
-                let sums = products.fold((0.0, 0.0), |(sum, size), product| {
-                    (sum + product, size + product.abs())
-                });
+                let sums = products
+                    .fold((0.0, 0.0), |(sum, size), product| (sum + product, size + product.abs()));
                 out.push(sums);
             }
         }

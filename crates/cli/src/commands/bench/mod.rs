@@ -41,17 +41,28 @@ fn measure(
     arguments: &BenchArguments,
     load_seconds: f64,
 ) -> anyhow::Result<Value> {
+    let prompts: Vec<usize> = arguments.prompt.iter().copied().filter(|n| *n > 0).collect();
+    let generations = || {
+        let depths = arguments.depth.iter().filter(|_| arguments.generate > 0);
+        depths.flat_map(|depth| arguments.batch.iter().map(move |batch| (*batch, *depth)))
+    };
+    // Everything once, to warm up; then memory is what the model takes, measuring left out.
+    for &tokens in &prompts {
+        bench.prefill(tokens)?;
+    }
+    for (sequences, depth) in generations() {
+        bench.decode(arguments.generate, sequences, depth)?;
+    }
+    let peak = stablemate::peak_resident();
     let mut rows = Vec::new();
-    for &tokens in arguments.prompt.iter().filter(|tokens| **tokens > 0) {
+    for &tokens in &prompts {
         let runs = repeat(arguments.repetitions, || bench.prefill(tokens))?;
         let mut row = summary(&format!("prefill {tokens}"), &runs);
         row["time_to_first_token_seconds"] = json!(median(&runs).elapsed.as_secs_f64());
         rows.push(row);
     }
-    for &depth in arguments.depth.iter().filter(|_| arguments.generate > 0) {
-        for &sequences in &arguments.batch {
-            rows.push(decode(&mut bench, arguments, sequences, depth)?);
-        }
+    for (sequences, depth) in generations() {
+        rows.push(decode(&mut bench, arguments, sequences, depth)?);
     }
     let executor = bench.executor();
     Ok(json!({
@@ -60,12 +71,14 @@ fn measure(
         "arithmetic": executor.arithmetic(),
         "weight_bytes": executor.weight_bytes(),
         "load_seconds": load_seconds,
-        "peak_resident_bytes": stablemate::peak_resident(),
+        "peak_resident_bytes": peak,
         "programs": executor.preparations().iter().map(program).collect::<Vec<_>>(),
         "measurements": rows,
     }))
 }
 
+/// Generation, and between its repetitions how fast memory is read: what else the machine does then
+/// concerns both.
 fn decode(
     bench: &mut Bench,
     arguments: &BenchArguments,
@@ -73,7 +86,6 @@ fn decode(
     depth: usize,
 ) -> anyhow::Result<Value> {
     let steps = arguments.generate;
-    // Both in turn: what else the machine does then concerns both.
     let mut bandwidths = Vec::new();
     let runs = repeat(arguments.repetitions, || {
         bandwidths.push(bench.read_bandwidth());
@@ -91,12 +103,11 @@ fn decode(
     Ok(row)
 }
 
-/// Once to warm up, then `repetitions` times; sorted by speed.
+/// Sorted by speed.
 fn repeat(
     repetitions: usize,
     mut run: impl FnMut() -> Result<Measurement, stablemate::Error>,
 ) -> anyhow::Result<Vec<Measurement>> {
-    run()?;
     let runs: Result<Vec<_>, _> = (0..repetitions).map(|_| run()).collect();
     let mut runs = runs?;
     runs.sort_by(|a, b| a.rate().total_cmp(&b.rate()));
