@@ -45,7 +45,7 @@ pub(super) unsafe fn silu<S: Simd>(x: S::Floats) -> S::Floats {
 /// (1 + tanh u) / 2 is 1 / (1 + e⁻²ᵘ).
 #[inline(always)]
 pub(super) unsafe fn gelu_tanh<S: Simd>(x: S::Floats) -> S::Floats {
-    const TWICE_SQRT_2_OVER_PI: f32 = 1.595_769_1;
+    const TWICE_SQRT_2_OVER_PI: f32 = 1.595_769_2;
     let cubic = S::multiply_add(S::multiply(x, x), S::splat(0.044_715), S::splat(1.0));
     logistic::<S>(x, S::multiply(S::multiply(x, S::splat(TWICE_SQRT_2_OVER_PI)), cubic))
 }

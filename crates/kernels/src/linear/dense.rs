@@ -3,6 +3,7 @@
 //! Lanes run along the columns: a result is the sum of sixteen sums, each of every sixteenth column in order. So it does
 //! not depend on which rows and tokens are computed beside it.
 
+#![expect(clippy::needless_range_loop, reason = "indices of several arrays, which are unrolled")]
 #![expect(unsafe_op_in_unsafe_fn, reason = "lanes under the contract of `Simd`")]
 
 use stablemate_encodings::{Float, LANES};

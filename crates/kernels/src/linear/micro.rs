@@ -3,6 +3,7 @@
 //! Both are integers, so that sums within a group are exact; groups are added up in f32 in their order. So a
 //! token's result does not depend on what else is computed beside it.
 
+#![expect(clippy::needless_range_loop, reason = "indices of several arrays, which are unrolled")]
 #![expect(unsafe_op_in_unsafe_fn, reason = "lanes under the contract of `Simd`")]
 
 use stablemate_encodings::{LANES, UNIT};

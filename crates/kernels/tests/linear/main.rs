@@ -253,3 +253,20 @@ fn products_of_nothing() {
         kernels.embed(matrix, &[0], &mut [0.0; 3]).unwrap_err().to_string().contains("no rows")
     );
 }
+
+/// So many activations that they are taken in several runs, with padding between.
+#[test]
+fn many_tokens() {
+    let random = &mut Random::new(11);
+    let (packing, columns) = packed_shape(8, 2000);
+    let weight = Stored::packed(packing, 40, columns, random);
+    let x = random.activations(330 * columns);
+    let live = random.live(330);
+    let kernels = Kernels::new(Isa::best(), 3, Activations::Exact);
+    let out = linear(&kernels, &x, &live, &weight);
+    for (token, live) in live.iter().enumerate() {
+        let got = bits(&out[token * 40..][..40]);
+        let row = &x[token * columns..][..columns];
+        assert_eq!(got, bits(&linear(&kernels, row, &[*live], &weight)), "{token}");
+    }
+}
