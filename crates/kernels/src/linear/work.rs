@@ -213,8 +213,10 @@ impl Region<'_> {
                 let mut scratch = SCRATCH.take();
                 let first = task * target.chunk;
                 let last = (first + target.chunk).min(target.rows.div_ceil(BLOCK));
+                let all = target.rows.div_ceil(BLOCK);
                 for rows in first..last {
-                    self.rows(target, rows, rows + 1 < last, blocks, &mut scratch);
+                    // Even a task's last block is followed by one that this thread takes next, mostly.
+                    self.rows(target, rows, rows + 1 < all, blocks, &mut scratch);
                 }
                 SCRATCH.set(scratch);
                 return;

@@ -58,12 +58,12 @@ struct Shared {
     /// The region's generation (high half) and its number of unclaimed tasks (low half). Both in one
     /// word, so that a task of a past region cannot be claimed.
     ticket: AtomicU64,
-    /// Tasks of the region.
-    tasks: AtomicUsize,
+    /// Which tasks each thread of the region takes first: the caller, then the workers.
+    shares: Vec<Share>,
     /// A `Task` on the caller's stack. Valid for whoever has claimed a task, until it counts as done.
     task: AtomicPtr<Task<'static>>,
-    /// Tasks that are done.
-    done: AtomicUsize,
+    /// Tasks that are not done.
+    left: AtomicUsize,
     /// Whether a task of the region has panicked: the others are skipped.
     failed: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -71,6 +71,39 @@ struct Shared {
     caller: Mutex<Option<Thread>>,
     stop: AtomicBool,
     workers: Vec<Worker>,
+}
+
+/// Consecutive tasks, the first (low half) up to the last, which is not included (high half). Whose share it is takes
+/// the first of them, so that it goes through memory in order; others take the last once their own are done.
+#[derive(Default)]
+#[repr(align(128))]
+struct Share(AtomicU64);
+
+impl Share {
+    fn set(&self, first: usize, end: usize) {
+        self.0.store((end as u64) << 32 | first as u64, Ordering::Relaxed);
+    }
+
+    /// Takes one task, if there is one.
+    fn take(&self, own: bool) -> Option<usize> {
+        let mut share = self.0.load(Ordering::Relaxed);
+        loop {
+            let (first, end) = (share & 0xFFFF_FFFF, share >> 32);
+            if first >= end {
+                return None;
+            }
+            let (task, rest) = match own {
+                true => (first, end << 32 | (first + 1)),
+                false => (end - 1, (end - 1) << 32 | first),
+            };
+            let taken =
+                self.0.compare_exchange_weak(share, rest, Ordering::Relaxed, Ordering::Relaxed);
+            match taken {
+                Ok(_) => return Some(task as usize),
+                Err(current) => share = current,
+            }
+        }
+    }
 }
 
 /// A worker's flags, each in a cache line of its own.
@@ -92,9 +125,9 @@ impl Pool {
         let count = threads.max(1) - 1;
         let shared = Arc::new(Shared {
             ticket: AtomicU64::new(0),
-            tasks: AtomicUsize::new(0),
+            shares: (0..=count).map(|_| Share::default()).collect(),
             task: AtomicPtr::new(std::ptr::null_mut()),
-            done: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
             panic: Mutex::new(None),
             caller: Mutex::new(None),
@@ -139,9 +172,9 @@ impl Pool {
         self.wake(tasks - 1);
         {
             let _inside = Inside::enter();
-            self.shared.claim(region.generation);
+            self.shared.claim(region.generation, 0);
         }
-        self.wait(&mut region, tasks, now);
+        self.wait(&mut region, now);
         // Nobody can claim any more, and all claimed tasks are done: `task` is not used from here on.
         self.shared.task.store(std::ptr::null_mut(), Ordering::Relaxed);
         let panic = lock(&self.shared.panic).take();
@@ -155,8 +188,16 @@ impl Pool {
         let shared = &self.shared;
         region.generation = region.generation.wrapping_add(1);
         shared.failed.store(false, Ordering::Relaxed);
-        shared.done.store(0, Ordering::Relaxed);
-        shared.tasks.store(tasks, Ordering::Relaxed);
+        shared.left.store(tasks, Ordering::Relaxed);
+        let workers = shared.workers.iter().map(|worker| !worker.resting.load(Ordering::Relaxed));
+        let able: Vec<bool> = std::iter::once(true).chain(workers).collect();
+        let threads = able.iter().filter(|able| **able).count();
+        let mut place = 0;
+        for (share, able) in shared.shares.iter().zip(able) {
+            let next = place + usize::from(able);
+            share.set(tasks * place / threads, tasks * next / threads);
+            place = next;
+        }
         let task = std::ptr::from_ref(task).cast_mut().cast::<Task<'static>>();
         shared.task.store(task, Ordering::Relaxed);
         let ticket = u64::from(region.generation) << 32 | tasks as u64;
@@ -175,10 +216,10 @@ impl Pool {
         }
     }
 
-    /// Returns when `tasks` are done.
-    fn wait(&self, region: &mut Region, tasks: usize, start: Instant) {
+    /// Returns when all tasks are done.
+    fn wait(&self, region: &mut Region, start: Instant) {
         let shared = &self.shared;
-        let done = || shared.done.load(Ordering::Acquire) == tasks;
+        let done = || shared.left.load(Ordering::Acquire) == 0;
         if done() {
             region.rest.went_well(start);
             return;
@@ -227,7 +268,7 @@ impl Shared {
                 continue;
             }
             worker.busy.store(true, Ordering::Relaxed);
-            self.claim(generation);
+            self.claim(generation, index + 1);
             worker.busy.store(false, Ordering::Relaxed);
         }
     }
@@ -256,18 +297,14 @@ impl Shared {
         }
     }
 
-    /// Claims and runs tasks of a generation until none is left.
-    fn claim(&self, generation: u32) {
+    /// Claims and runs tasks of a generation until none is left. `thread` says whose share comes first.
+    fn claim(&self, generation: u32, thread: usize) {
         let mut ticket = self.ticket.load(Ordering::Acquire);
         loop {
-            let (now, left) = ((ticket >> 32) as u32, (ticket & 0xFFFF_FFFF) as usize);
+            let (now, left) = ((ticket >> 32) as u32, ticket & 0xFFFF_FFFF);
             if now != generation || left == 0 {
                 return;
             }
-            // Both belong to `generation` if the exchange below succeeds: then it has had unclaimed
-            // tasks all the time, and they are written only when all are done.
-            let tasks = self.tasks.load(Ordering::Relaxed);
-            let task = self.task.load(Ordering::Relaxed);
             match self.ticket.compare_exchange_weak(
                 ticket,
                 ticket - 1,
@@ -276,14 +313,26 @@ impl Shared {
             ) {
                 Err(current) => ticket = current,
                 Ok(_) => {
-                    // SAFETY: the claimed task is not done, hence `run` of this generation has not
+                    // SAFETY: a task of this generation is claimed and not done, hence its `run` has not
                     // returned, and what it published is alive.
-                    let task = unsafe { *task };
-                    self.execute(tasks - left, task);
-                    self.finish(tasks);
+                    let task = unsafe { *self.task.load(Ordering::Relaxed) };
+                    self.execute(self.take(thread), task);
+                    self.finish();
                     ticket = self.ticket.load(Ordering::Acquire);
                 }
             }
+        }
+    }
+
+    /// The task that a claim stands for. There are as many in all shares as there are claims.
+    fn take(&self, thread: usize) -> usize {
+        loop {
+            let own = self.shares.get(thread).and_then(|share| share.take(true));
+            let taken = own.or_else(|| self.shares.iter().find_map(|share| share.take(false)));
+            if let Some(task) = taken {
+                return task;
+            }
+            std::hint::spin_loop();
         }
     }
 
@@ -298,8 +347,8 @@ impl Shared {
     }
 
     /// Counts a task as done. The last one wakes the caller, if it sleeps.
-    fn finish(&self, tasks: usize) {
-        if self.done.fetch_add(1, Ordering::SeqCst) + 1 == tasks
+    fn finish(&self) {
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 1
             && let Some(caller) = lock(&self.caller).as_ref()
         {
             caller.unpark();
