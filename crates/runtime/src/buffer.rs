@@ -12,7 +12,7 @@ use stablemate_graph::ElementType;
 use crate::device::Device;
 use crate::element::{self, Element};
 use crate::error::{Error, Result};
-use crate::memory::{self, ALIGNMENT, OwnMemory, RawBuffer};
+use crate::memory::{self, ALIGNMENT, Arena, Extent, OwnMemory, RawBuffer};
 use crate::status::check;
 
 /// A tensor: dense, row-major, 64-byte aligned (but for [`Buffer::import_unaligned`]), in the memory of a
@@ -67,10 +67,33 @@ impl Device {
         fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
     ) -> Result<Buffer, E> {
         let bytes = byte_count(element, shape)?;
-        let mut memory = OwnMemory::zeroed(bytes)?;
+        let mut memory = OwnMemory::zeroed(bytes, Extent::Whole)?;
         fill(memory.as_mut_slice(bytes))?;
         let buffer = memory.into_buffer(self, bytes)?;
         Ok(Buffer::describe(self, buffer, element, shape, bytes)?)
+    }
+}
+
+impl Arena {
+    /// As [`Device::buffer`], cut from this arena; a buffer of its own where there is no room left.
+    ///
+    /// # Errors
+    /// Those of [`Device::buffer`].
+    pub fn buffer<E: From<Error>>(
+        &mut self,
+        element: ElementType,
+        shape: &[usize],
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Buffer, E> {
+        let bytes = byte_count(element, shape)?;
+        let mut fill = Some(fill);
+        let cut = self.cut(bytes, |part| fill.take().map_or(Ok(()), |fill| fill(part)))?;
+        let device = self.device();
+        match (cut, fill) {
+            (Some(part), _) => Ok(Buffer::describe(device, part, element, shape, bytes)?),
+            (None, Some(fill)) => device.buffer(element, shape, fill),
+            (None, None) => device.buffer(element, shape, |_| Ok(())),
+        }
     }
 }
 
@@ -81,7 +104,10 @@ impl Buffer {
     /// # Errors
     /// [`Error::TooLarge`], [`Error::Runtime`].
     pub fn zeros(device: &Device, element: ElementType, shape: &[usize]) -> Result<Self> {
-        device.buffer(element, shape, |_| Ok(()))
+        let bytes = byte_count(element, shape)?;
+        // Small pages, so that a cache takes memory as it fills.
+        let buffer = OwnMemory::zeroed(bytes, Extent::AsTouched)?.into_buffer(device, bytes)?;
+        Self::describe(device, buffer, element, shape, bytes)
     }
 
     /// A buffer with a copy of `values`, of the element type of `T`.

@@ -41,7 +41,7 @@ pub use device::{CpuOptions, Device};
 pub use diagnostics::Diagnostic;
 pub use element::Element;
 pub use error::{Error, Result};
-pub use memory::ALIGNMENT;
+pub use memory::{ALIGNMENT, Arena};
 pub use native::{Binding, KernelFunction, KernelResolver, NativeKernel};
 pub use session::Session;
 pub use signature::{Function, Tensor};

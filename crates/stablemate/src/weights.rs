@@ -7,7 +7,7 @@ use stablemate_checkpoint::{Checkpoint, Tensor};
 use stablemate_encodings::{LANES, Packing};
 use stablemate_graph::ElementType;
 use stablemate_models::{ModelError, ParamEntry, ParamTable, Storage};
-use stablemate_runtime::{Buffer, Device};
+use stablemate_runtime::{ALIGNMENT, Arena, Buffer, Device};
 
 /// Tiles packed by one task: enough to outweigh handing the task over, few enough that released pages
 /// keep up.
@@ -30,9 +30,11 @@ pub(crate) fn load(loading: &Loading<'_>, params: &ParamTable) -> Result<Vec<Buf
     let total = params.bytes() as u64;
     let mut done = 0;
     let mut buffers = Vec::with_capacity(params.entries().len());
+    let room = params.bytes() + ALIGNMENT * params.entries().len();
+    let mut arena = loading.device.arena(room)?;
     for entry in params.entries() {
         (loading.progress)(Progress::Load { done, total });
-        let buffer = loading.one(entry)?;
+        let buffer = loading.one(entry, &mut arena)?;
         done += buffer.bytes() as u64;
         buffers.push(buffer);
     }
@@ -41,7 +43,7 @@ pub(crate) fn load(loading: &Loading<'_>, params: &ParamTable) -> Result<Vec<Buf
 }
 
 impl Loading<'_> {
-    fn one(&self, entry: &ParamEntry) -> Result<Buffer, Error> {
+    fn one(&self, entry: &ParamEntry, arena: &mut Arena) -> Result<Buffer, Error> {
         let Some(tensor) = self.checkpoint.tensor(&entry.name)? else {
             return Err(Error::Model(ModelError::MissingTensor {
                 file: self.checkpoint.path().to_path_buf(),
@@ -53,8 +55,8 @@ impl Loading<'_> {
             return Err(Error::Executor(ExecutorError::Inconsistent { tensor: entry.name.clone() }));
         }
         match entry.storage {
-            Storage::Packed(packing) => self.packed(entry, &tensor, packing),
-            Storage::Dense(element) => self.dense(entry, &tensor, element),
+            Storage::Packed(packing) => self.packed(entry, &tensor, packing, arena),
+            Storage::Dense(element) => self.dense(entry, &tensor, element, arena),
         }
     }
 
@@ -63,6 +65,7 @@ impl Loading<'_> {
         entry: &ParamEntry,
         tensor: &Tensor<'_>,
         element: ElementType,
+        arena: &mut Arena,
     ) -> Result<Buffer, Error> {
         let (argument, matrix) = (entry.argument(), entry.ty.rank() > 1);
         // Of a vector only F32 may be copied as it is; a matrix is held as it is stored.
@@ -73,7 +76,7 @@ impl Loading<'_> {
             let (device, sizes) = (self.device, argument.sizes());
             return Ok(Buffer::import_unaligned(device, argument.element, &sizes, &map, range)?);
         }
-        let buffer = self.device.buffer(argument.element, &argument.sizes(), |bytes| match as_stored
+        let buffer = arena.buffer(argument.element, &argument.sizes(), |bytes| match as_stored
         {
             Some(dense) => {
                 bytes.copy_from_slice(dense);
@@ -93,10 +96,11 @@ impl Loading<'_> {
         entry: &ParamEntry,
         tensor: &Tensor<'_>,
         packing: Packing,
+        arena: &mut Arena,
     ) -> Result<Buffer, Error> {
         let argument = entry.argument();
         let tile_words = packing.row_words(tensor.row_len()) * LANES;
-        let buffer = self.device.buffer(argument.element, &argument.sizes(), |bytes| {
+        let buffer = arena.buffer(argument.element, &argument.sizes(), |bytes| {
             let words: &mut [u32] = bytemuck::cast_slice_mut(bytes);
             let tasks = words.par_chunks_mut(tile_words * TILES_PER_TASK).enumerate();
             tasks.try_for_each(|(task, words)| {
