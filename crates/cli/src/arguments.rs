@@ -256,7 +256,13 @@ pub struct BenchArguments {
     #[command(flatten)]
     pub model: ModelArgument,
     /// Tokens of the prompts to process
-    #[arg(short = 'p', long, value_delimiter = ',', default_value = "128,512", value_name = "TOKENS")]
+    #[arg(
+        short = 'p',
+        long,
+        value_delimiter = ',',
+        default_value = "128,512",
+        value_name = "TOKENS"
+    )]
     pub prompt: Vec<usize>,
     /// Tokens to generate, for each sequence
     #[arg(short = 'n', long, default_value_t = 32, value_name = "TOKENS")]

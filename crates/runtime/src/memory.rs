@@ -63,7 +63,8 @@ impl OwnMemory {
         // Large pages make reading gigabytes of weights cheaper. Not every system has them.
         #[cfg(target_os = "linux")]
         if extent == Extent::Whole
-            && let Err(error) = pages.advise(memmap2::Advice::HugePage) {
+            && let Err(error) = pages.advise(memmap2::Advice::HugePage)
+        {
             tracing::debug!(%error, "no large pages");
         }
         Ok(Self::Pages(pages))

@@ -1,6 +1,6 @@
 //! Measuring a loaded model: steps of chosen sizes, without sampling.
 
-use crate::executor::Executor;
+use crate::executor::{Executor, ExecutorError};
 use crate::{Error, Model};
 use stablemate_engine::{EngineError, Runner, StepInput};
 use std::time::{Duration, Instant};
@@ -10,6 +10,8 @@ pub struct Bench {
     executor: Executor,
     /// Tokens that each sequence's cache holds.
     filled: Vec<usize>,
+    /// Tokens that each sequence has room for.
+    room: usize,
     /// Blocks that each sequence owns.
     pages: usize,
 }
@@ -45,7 +47,7 @@ impl Bench {
         }
         executor.reserve(sequences, tokens)?;
         let pages = tokens.div_ceil(executor.block_length());
-        Ok(Self { executor, filled: vec![0; sequences], pages })
+        Ok(Self { executor, filled: vec![0; sequences], room: tokens, pages })
     }
 
     /// What runs the steps.
@@ -71,8 +73,9 @@ impl Bench {
     /// Processes a prompt of `tokens` tokens, from an empty context to the logits of its last token.
     ///
     /// # Errors
-    /// Whatever the executor reports.
+    /// There is no room for so many, and whatever the executor reports.
     pub fn prefill(&mut self, tokens: usize) -> Result<Measurement, Error> {
+        self.check(1, tokens)?;
         self.filled.fill(0);
         let begin = Instant::now();
         self.fill(0, tokens)?;
@@ -83,13 +86,14 @@ impl Bench {
     /// context at the beginning; filling the context is not measured.
     ///
     /// # Errors
-    /// Whatever the executor reports.
+    /// There is no room for so many, and whatever the executor reports.
     pub fn decode(
         &mut self,
         steps: usize,
         sequences: usize,
         depth: usize,
     ) -> Result<Measurement, Error> {
+        self.check(sequences, depth.saturating_add(steps))?;
         for sequence in 0..sequences {
             // What lies behind the depth is overwritten, as it is after any generation.
             let filled = self.filled[sequence].min(depth);
@@ -103,6 +107,17 @@ impl Bench {
             self.run(&positions, &of, &of)?;
         }
         Ok(Measurement { tokens: steps * sequences, elapsed: begin.elapsed() })
+    }
+
+    /// Refuses what there is no room for.
+    fn check(&self, sequences: usize, tokens: usize) -> Result<(), Error> {
+        if sequences <= self.filled.len() && tokens <= self.room {
+            return Ok(());
+        }
+        let (most, room) = (self.filled.len(), self.room);
+        let message =
+            format!("{sequences} sequences of {tokens} tokens; there is room for {most} of {room}");
+        Err(Error::Executor(ExecutorError::Step { message }))
     }
 
     /// Appends `tokens` tokens to a sequence's context.

@@ -69,6 +69,23 @@ pub enum Error {
         /// What was asked for.
         bits: usize,
     },
+    /// Weights cannot be quantised in such groups.
+    #[error("cannot quantise in groups of {group_size}; 32, 64 and 128 are possible")]
+    QuantizeGroup {
+        /// What was asked for.
+        group_size: usize,
+    },
+    /// There is no matrix that quantising would change.
+    #[error(
+        "{}: there is nothing to quantise: no matrix is dense with rows of whole groups of {group_size}",
+        path.display()
+    )]
+    NothingToQuantize {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Weights that share a scale.
+        group_size: usize,
+    },
     /// Instructions that this machine lacks.
     #[error("this machine has no {asked} instructions; it has up to {best}")]
     Isa {

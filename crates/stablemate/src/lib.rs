@@ -51,7 +51,7 @@ pub use prompt::{Message, Prompt};
 pub use source::{Opened, open, open_as, resolve};
 /// Writing a quantised copy of a checkpoint.
 pub use stablemate_checkpoint as checkpoint;
-pub use stablemate_engine::{FinishReason, Sampling};
+pub use stablemate_engine::{FinishReason, Runner, Sampling, StepInput};
 pub use stablemate_kernels::{Activations, Isa};
 pub use stablemate_models::CacheElement;
 /// Installing and finding the compiler; targets to compile for.

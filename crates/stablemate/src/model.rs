@@ -184,8 +184,8 @@ impl Model {
         &self.unapplied
     }
 
-    /// The executor, without the tokenizer.
-    pub(crate) fn into_executor(self) -> Executor {
+    /// What runs the steps, without the tokenizer.
+    pub fn into_executor(self) -> Executor {
         self.generator.into_runner()
     }
 
@@ -206,6 +206,9 @@ fn executor(
         Backend::Native => Some(Arc::new(NativeKernels::new(options)?)),
         Backend::Portable if options.activations != Activations::Exact => {
             return Err(Error::NativeOnly { what: "rounding activations to 8 bits" });
+        }
+        Backend::Portable if options.isa.is_some() => {
+            return Err(Error::NativeOnly { what: "a choice of instructions" });
         }
         Backend::Portable => None,
     };

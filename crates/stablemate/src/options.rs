@@ -27,6 +27,17 @@ pub struct Quantize {
 }
 
 impl Quantize {
+    /// Refuses what MLX does not have.
+    pub(crate) fn check(self) -> Result<(), Error> {
+        if Bits::new(self.bits).is_none() {
+            return Err(Error::Quantize { bits: self.bits });
+        }
+        match self.group_size {
+            32 | 64 | 128 => Ok(()),
+            group_size => Err(Error::QuantizeGroup { group_size }),
+        }
+    }
+
     /// The packing that a tensor gets: none if its rows do not consist of whole groups, as MLX leaves
     /// such tensors alone.
     pub(crate) fn packing(self, tensor: &Tensor<'_>) -> Result<Option<Packing>, Error> {

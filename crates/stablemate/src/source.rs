@@ -53,16 +53,23 @@ pub fn open(path: &Path) -> Result<Opened, Error> {
 /// # Errors
 /// As [`open`], and widths or groups that do not exist.
 pub fn open_as(path: &Path, quantize: Option<Quantize>) -> Result<Opened, Error> {
+    quantize.map_or(Ok(()), Quantize::check)?;
     let checkpoint = Checkpoint::open(path)?;
     let mut decoder = Decoder::describe(checkpoint.config())?;
     if checkpoint.has_weights() {
         if decoder.tied() && has_other_head(&checkpoint, &decoder)? {
             decoder.untie();
         }
+        let mut quantized = false;
         decoder.params.bind(path, |name| {
             let Some(tensor) = checkpoint.tensor(name)? else { return Ok(None) };
-            Ok::<_, Error>(Some((tensor.shape().to_vec(), storage(&tensor, quantize)?)))
+            let storage = storage(&tensor, quantize)?;
+            quantized |= matches!(storage, Storage::Packed(_)) && tensor.packing().is_none();
+            Ok::<_, Error>(Some((tensor.shape().to_vec(), storage)))
         })?;
+        if let Some(Quantize { group_size, .. }) = quantize.filter(|_| !quantized) {
+            return Err(Error::NothingToQuantize { path: path.to_path_buf(), group_size });
+        }
     } else {
         let element = configured(&checkpoint)?;
         decoder.params.set_storage(path, |entry| {

@@ -2,7 +2,8 @@
 
 use crate::{Backend, Error, LoadOptions, Model};
 use serde::Serialize;
-use stablemate_engine::{Runner, StepInput};
+use stablemate_engine::{EngineError, Runner, StepInput};
+use stablemate_kernels::Activations;
 use std::path::Path;
 
 /// How a native run of one prompt compares with a portable one.
@@ -45,17 +46,43 @@ pub fn verify(
     prompts: &[Vec<u32>],
     tokens: usize,
 ) -> Result<Vec<Comparison>, Error> {
-    let load = |backend| {
-        let options = LoadOptions { backend, ..options.clone() };
-        Ok::<_, Error>(Model::load(path, &options)?.into_executor())
-    };
-    let mut native = load(Backend::Native)?;
+    let load = |options: &LoadOptions| Ok::<_, Error>(Model::load(path, options)?.into_executor());
+    let mut native = load(&LoadOptions { backend: Backend::Native, ..options.clone() })?;
+    for prompt in prompts {
+        check(&native, prompt, tokens)?;
+    }
     let runs: Result<Vec<Run>, Error> =
         prompts.iter().map(|prompt| Run::greedy(&mut native, prompt, tokens)).collect();
     drop(native);
-    // Its rounded activations are what is to be judged, so the other side has none.
-    let mut portable = load(Backend::Portable)?;
+    // Rounded activations are what is to be judged, so the other side has none.
+    let mut portable = load(&LoadOptions {
+        backend: Backend::Portable,
+        activations: Activations::Exact,
+        isa: None,
+        ..options.clone()
+    })?;
     runs?.iter().map(|run| run.compare(&mut portable)).collect()
+}
+
+/// Refuses prompts that cannot be run with so many tokens after them.
+fn check<R: Runner>(
+    runner: &R,
+    prompt: &[u32],
+    tokens: usize,
+) -> Result<(), EngineError<R::Error>> {
+    let (vocabulary, context) = (runner.vocabulary(), runner.context());
+    if prompt.is_empty() {
+        return Err(EngineError::EmptyPrompt);
+    }
+    let unknown = |(_, id): &(usize, &u32)| **id as usize >= vocabulary;
+    if let Some((position, &id)) = prompt.iter().enumerate().find(unknown) {
+        return Err(EngineError::UnknownToken { id, position, vocabulary });
+    }
+    let all = prompt.len().saturating_add(tokens.saturating_sub(1));
+    if all > context {
+        return Err(EngineError::ContextExceeded { prompt: all, context });
+    }
+    Ok(())
 }
 
 /// A native run.
@@ -90,7 +117,8 @@ impl Run {
         let all = [&self.prompt[..], &self.tokens[..before]].concat();
         let expected = rows(runner, &all, 0)?;
         let pairs = || self.logits.iter().zip(&expected);
-        let divergences: Vec<f64> = pairs().map(|(found, wanted)| divergence(wanted, found)).collect();
+        let divergences: Vec<f64> =
+            pairs().map(|(found, wanted)| divergence(wanted, found)).collect();
         let differences = pairs().flat_map(|(found, wanted)| {
             found.iter().zip(wanted).map(|(a, b)| f64::from((a - b).abs()))
         });

@@ -52,7 +52,9 @@ impl Loading<'_> {
             }));
         };
         if crate::source::storage(&tensor, self.quantize)? != entry.storage {
-            return Err(Error::Executor(ExecutorError::Inconsistent { tensor: entry.name.clone() }));
+            return Err(Error::Executor(ExecutorError::Inconsistent {
+                tensor: entry.name.clone(),
+            }));
         }
         match entry.storage {
             Storage::Packed(packing) => self.packed(entry, &tensor, packing, arena),
@@ -76,17 +78,19 @@ impl Loading<'_> {
             let (device, sizes) = (self.device, argument.sizes());
             return Ok(Buffer::import_unaligned(device, argument.element, &sizes, &map, range)?);
         }
-        let buffer = arena.buffer(argument.element, &argument.sizes(), |bytes| match as_stored
-        {
-            Some(dense) => {
-                bytes.copy_from_slice(dense);
-                Ok(())
-            }
-            _ if element == ElementType::F32 => {
-                tensor.decode(bytemuck::cast_slice_mut(bytes)).map_err(Error::from)
-            }
-            _ => Err(Error::Executor(ExecutorError::Inconsistent { tensor: entry.name.clone() })),
-        })?;
+        let buffer =
+            arena.buffer(argument.element, &argument.sizes(), |bytes| match as_stored {
+                Some(dense) => {
+                    bytes.copy_from_slice(dense);
+                    Ok(())
+                }
+                _ if element == ElementType::F32 => {
+                    tensor.decode(bytemuck::cast_slice_mut(bytes)).map_err(Error::from)
+                }
+                _ => {
+                    Err(Error::Executor(ExecutorError::Inconsistent { tensor: entry.name.clone() }))
+                }
+            })?;
         tensor.release();
         Ok(buffer)
     }

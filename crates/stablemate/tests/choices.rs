@@ -70,7 +70,7 @@ fn caches_of_fewer_bits_are_close() {
     let (_folder, path) = blocks(Kind::Q8_0);
     let logits = |backend, cache| {
         let options = LoadOptions { backend, cache, ..options() };
-        Model::load(&path, &options).unwrap().logits(ids(40)).unwrap()
+        Model::load(&path, &options).unwrap().logits(ids(40).as_slice()).unwrap()
     };
     let exact = logits(Backend::Native, CacheElement::F32);
     for (cache, least, most) in [(CacheElement::F16, 1e-5, 0.02), (CacheElement::Q8, 1e-4, 0.3)] {

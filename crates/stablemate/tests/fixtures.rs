@@ -110,11 +110,8 @@ fn growing_past_a_context_bucket_changes_nothing() {
     case.write_checkpoint(folder.path()).unwrap();
     std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
     let prompt: Vec<u32> = (0..500).map(|n| 3 + (n * 37) % 190).collect();
-    let options = || LoadOptions {
-        backend: Backend::Portable,
-        cache: CacheElement::F32,
-        ..options()
-    };
+    let options =
+        || LoadOptions { backend: Backend::Portable, cache: CacheElement::F32, ..options() };
     // The cache begins with 512 tokens and must grow after the twelfth.
     let mut model = Model::load(folder.path(), &options()).unwrap();
     let grown = tokens(&mut model, &prompt, 24).unwrap();

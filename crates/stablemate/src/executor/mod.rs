@@ -6,8 +6,8 @@ mod programs;
 pub use programs::Preparation;
 pub(crate) use programs::Source;
 
-use programs::{Programs, STEP};
 use crate::native::NativeKernels;
+use programs::{Programs, STEP};
 use stablemate_engine::{Runner, StepInput};
 use stablemate_kernels::{Activations, Isa, Kernels};
 use stablemate_models::{BLOCK_LENGTH, Bucket, Decoder, StepArgument};
@@ -78,7 +78,18 @@ impl Executor {
         let programs = Programs::new(source.clone(), device.clone());
         let pools = Vec::new();
         let (sequences, pages, blocks) = (0, 0, 0);
-        Self { device, source, arguments, programs, weights, pools, sequences, pages, blocks, context }
+        Self {
+            device,
+            source,
+            arguments,
+            programs,
+            weights,
+            pools,
+            sequences,
+            pages,
+            blocks,
+            context,
+        }
     }
 
     /// The model.
@@ -104,9 +115,11 @@ impl Executor {
 
     /// How numbers are held and computed with, for people: `native avx512, activations exact, cache f16`.
     pub fn arithmetic(&self) -> String {
-        let cache = self.decoder().states.first().map_or_else(String::new, |state| {
-            format!(", cache {}", state.element)
-        });
+        let cache = self
+            .decoder()
+            .states
+            .first()
+            .map_or_else(String::new, |state| format!(", cache {}", state.element));
         match self.source.kernels.as_deref().map(NativeKernels::kernels) {
             Some(kernels) => {
                 format!("native {}, activations {}{cache}", kernels.isa(), kernels.activations())

@@ -116,8 +116,11 @@ impl Source {
     fn make(&self, bucket: &Bucket) -> Made {
         let begin = Instant::now();
         let text = self.text(bucket)?;
-        let prepared =
-            |from_cache| Preparation { bucket: *bucket, seconds: begin.elapsed().as_secs_f64(), from_cache };
+        let prepared = |from_cache| Preparation {
+            bucket: *bucket,
+            seconds: begin.elapsed().as_secs_f64(),
+            from_cache,
+        };
         let target = Target::Host;
         if let Some(path) = self.cache.lookup(&text, &target, REVISION)? {
             return Ok((path, prepared(true)));

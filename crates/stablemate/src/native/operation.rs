@@ -4,7 +4,8 @@ use stablemate_encodings::Float;
 use stablemate_graph::{Attribute, ElementType, NativeSite, TensorType};
 use stablemate_kernels as kernels;
 use stablemate_kernels::{
-    Activation, Addresses, AttentionOperands, CacheElement, CacheShape, Kernels, Matrix, Product, Weight,
+    Activation, Addresses, AttentionOperands, CacheElement, CacheShape, Kernels, Matrix, Product,
+    Weight,
 };
 use stablemate_models::Storage;
 use stablemate_models::kernels::storages;
@@ -22,7 +23,12 @@ pub(super) enum Operation {
     /// `pool, slots, update` to the pool.
     WriteCache(CacheShape),
     /// `query, keys, values, positions, sequences, block tables[, sinks]` to the mixed values.
-    Attention { parameters: kernels::Attention, sinks: bool, block_length: usize, tables: [usize; 2] },
+    Attention {
+        parameters: kernels::Attention,
+        sinks: bool,
+        block_length: usize,
+        tables: [usize; 2],
+    },
 }
 
 impl Operation {
@@ -39,7 +45,9 @@ impl Operation {
                 let weights = storages(site.kernel).ok()?.into_iter().zip(rows);
                 Some(Self::Linear {
                     columns: size(0, 1)?,
-                    weights: weights.map(|(storage, rows)| Some((storage, rows?))).collect::<Option<_>>()?,
+                    weights: weights
+                        .map(|(storage, rows)| Some((storage, rows?)))
+                        .collect::<Option<_>>()?,
                     residual: integer(site, "residual")? == 1,
                 })
             }
@@ -114,10 +122,15 @@ impl Operation {
     }
 
     /// Runs the kernel on a step's memory.
-    pub(super) fn run(&self, kernels: &Kernels, bindings: &mut [Binding<'_>]) -> Result<(), String> {
+    pub(super) fn run(
+        &self,
+        kernels: &Kernels,
+        bindings: &mut [Binding<'_>],
+    ) -> Result<(), String> {
         let done = match self {
             Self::Linear { columns, weights, residual } => {
-                let (operands, results) = split(bindings, 2 + weights.len() + usize::from(*residual))?;
+                let (operands, results) =
+                    split(bindings, 2 + weights.len() + usize::from(*residual))?;
                 let residual = residual.then(|| operands.floats(2 + weights.len())).transpose()?;
                 let mut products = Vec::with_capacity(weights.len());
                 for ((n, (storage, rows)), out) in weights.iter().enumerate().zip(results) {

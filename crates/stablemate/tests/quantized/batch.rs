@@ -75,8 +75,9 @@ pub fn check(path: &Path, load: &LoadOptions) -> Result<(), String> {
     beside_b.extend_from_slice(&logits[1..]);
 
     for (name, alone, beside) in [("first", alone_a, beside_a), ("second", alone_b, beside_b)] {
-        let differing: Vec<usize> =
-            (0..alone.len().max(beside.len())).filter(|n| alone.get(*n) != beside.get(*n)).collect();
+        let differing: Vec<usize> = (0..alone.len().max(beside.len()))
+            .filter(|n| alone.get(*n) != beside.get(*n))
+            .collect();
         if !differing.is_empty() {
             let most = differing
                 .iter()

@@ -44,8 +44,10 @@ fn matrices(tied: bool) -> Vec<Matrix> {
             ("ffn_up", "mlp.up_proj", INTERMEDIATE, HIDDEN),
             ("ffn_down", "mlp.down_proj", HIDDEN, INTERMEDIATE),
         ] {
-            let (gguf, name) =
-                (format!("blk.{layer}.{gguf}.weight"), format!("model.layers.{layer}.{name}.weight"));
+            let (gguf, name) = (
+                format!("blk.{layer}.{gguf}.weight"),
+                format!("model.layers.{layer}.{name}.weight"),
+            );
             all.push(named(&gguf, &name, rows, columns));
         }
     }
@@ -76,7 +78,9 @@ fn scale(name: &str, columns: usize) -> f32 {
 }
 
 fn norm(name: &str) -> Vec<f32> {
-    (0..HIDDEN).map(|index| weight(name, index, 0.1, 1.0)).collect()
+    // Signs in the last one: else a tied model says each token again.
+    let (scale, offset) = if name == "model.norm.weight" { (1.0, 0.0) } else { (0.1, 1.0) };
+    (0..HIDDEN).map(|index| weight(name, index, scale, offset)).collect()
 }
 
 /// Where a block has half-precision factors, and the root mean square of the values of `random_blocks`.
@@ -100,7 +104,7 @@ fn factors(kind: Kind) -> (&'static [usize], f32) {
 /// Random blocks whose values have the wanted size and both signs alike.
 fn blocks(kind: Kind, (_, name, rows, columns): &Matrix) -> Vec<u8> {
     let (values, size) = kind.block();
-    let seed = name.bytes().fold(kind as u64, |seed, byte| seed * 31 + u64::from(byte));
+    let seed = name.bytes().fold(kind as u64, |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
     let mut bytes = random_blocks(kind, rows * columns / values, seed);
     let (offsets, spread) = factors(kind);
     let gain = scale(name, *columns) / spread;

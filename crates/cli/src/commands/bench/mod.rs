@@ -56,7 +56,7 @@ fn measure(
     let peak = stablemate::peak_resident();
     let mut rows = Vec::new();
     for &tokens in &prompts {
-        let runs = repeat(arguments.repetitions, || bench.prefill(tokens))?;
+        let runs = repeat(arguments.repetitions, || Ok(bench.prefill(tokens)?))?;
         let mut row = summary(&format!("prefill {tokens}"), &runs);
         row["time_to_first_token_seconds"] = json!(median(&runs).elapsed.as_secs_f64());
         rows.push(row);
@@ -89,7 +89,7 @@ fn decode(
     let mut bandwidths = Vec::new();
     let runs = repeat(arguments.repetitions, || {
         bandwidths.push(bench.read_bandwidth());
-        bench.decode(steps, sequences, depth)
+        Ok(bench.decode(steps, sequences, depth)?)
     })?;
     bandwidths.sort_by(f64::total_cmp);
     let bandwidth = bandwidths[bandwidths.len() / 2];
@@ -106,10 +106,9 @@ fn decode(
 /// Sorted by speed.
 fn repeat(
     repetitions: usize,
-    mut run: impl FnMut() -> Result<Measurement, stablemate::Error>,
+    mut run: impl FnMut() -> anyhow::Result<Measurement>,
 ) -> anyhow::Result<Vec<Measurement>> {
-    let runs: Result<Vec<_>, _> = (0..repetitions).map(|_| run()).collect();
-    let mut runs = runs?;
+    let mut runs = (0..repetitions).map(|_| run()).collect::<anyhow::Result<Vec<_>>>()?;
     runs.sort_by(|a, b| a.rate().total_cmp(&b.rate()));
     Ok(runs)
 }

@@ -64,9 +64,7 @@ fn about(report: &Value) -> String {
         .into_iter()
         .flatten()
         .find_map(|measured| number(measured, "machine_bytes_per_second"))
-        .map_or_else(String::new, |rate| {
-            format!("; this machine reads {:.1} GB/s", rate / 1e9)
-        });
+        .map_or_else(String::new, |rate| format!("; this machine reads {:.1} GB/s", rate / 1e9));
     format!(
         "{}: {}, {} threads\nweights {:.0} MB loaded in {:.2} s, peak memory {:.0} MB{bandwidth}\n{}\n",
         report["model"].as_str().unwrap_or_default(),
