@@ -120,7 +120,7 @@ fn native_kernels_are_verified() {
 
 #[test]
 fn a_quantised_copy_is_written_and_runs() {
-    let (folder, path, case) = checkpoint("llama_plain");
+    let (folder, path, case) = checkpoint("gemma3_text");
     let out = folder.path().join("quantised").display().to_string();
     let quantize = ["quantize", &path, "-o", &out, "--bits", "8", "--group-size", "32"];
     let text = succeed(&mut stablemate(&quantize));
@@ -132,7 +132,7 @@ fn a_quantised_copy_is_written_and_runs() {
     assert_eq!(report["unused_tensors"], json!([]));
     let original = json(&mut stablemate(&["inspect", &path, "--json"]));
     let bytes = |report: &Value| report["memory"]["weights_bytes"].as_u64().unwrap();
-    assert!(bytes(&report) < bytes(&original) / 2, "{report}");
+    assert!(bytes(&report) < bytes(&original) * 3 / 4, "{report}");
 
     // Eight bits leave the first tokens as they are, written beforehand or made while loading.
     let ids = joined(&case.expected.prompt_ids);
@@ -144,6 +144,13 @@ fn a_quantised_copy_is_written_and_runs() {
     assert_eq!(tokens[0], case.expected.token_ids[0]);
     let at_load = json(run(&path).args(["--quantize", "8", "--group-size", "32"]));
     assert_eq!(at_load["token_ids"], tokens);
+
+    // Native kernels on tensors of which some have groups and some have not.
+    for (bits, group) in [("8", "32"), ("4", "64")] {
+        let verify = ["verify", &path, "--quantize", bits, "--group-size", group, "-n", "8"];
+        let text = succeed(&mut stablemate(&verify));
+        assert_eq!(text.matches("8 of 8 greedy tokens equal").count(), 2, "{text}");
+    }
 
     let message = fail(&mut stablemate(&quantize));
     assert!(message.contains(&out) && message.contains("empty"), "{message}");

@@ -49,6 +49,12 @@ fn equal_the_reference(options: &LoadOptions) {
         };
         let prompt_ids = model.encode(prompt).unwrap();
         assert_eq!(prompt_ids, ids(&case["prompt_ids"]), "{name}: prompt ids");
+        if (options.isa, options.cache) == (Some(Isa::Portable), CacheElement::F16)
+            && prompt_ids.len() > 100
+        {
+            // What runs anywhere takes seconds for it; with the other cache it has.
+            continue;
+        }
         if options.cache == CacheElement::F32 {
             // Keys and values rounded to 11 bits move logits, by less than candidates lie apart.
             let logits = model.logits(prompt_ids.as_slice()).unwrap();

@@ -3,11 +3,13 @@
 use crate::arguments::InspectArguments;
 use crate::environment::Environment;
 use crate::output;
-use stablemate::Inspection;
+use stablemate::{CacheElement, Inspection};
 use std::fmt::Write;
 
 pub fn run(arguments: &InspectArguments, environment: &Environment) -> anyhow::Result<()> {
-    let opened = stablemate::open(&environment.resolve(&arguments.model)?)?;
+    let mut opened = stablemate::open(&environment.resolve(&arguments.model)?)?;
+    // As commands that run it keep it, unless told otherwise.
+    opened.decoder.set_cache_element(CacheElement::F16);
     let inspection = stablemate::inspect(&opened)?;
     if arguments.json {
         return output::write(&format!("{}\n", inspection.json()));
@@ -26,7 +28,7 @@ fn text(inspection: &Inspection, parameters: bool) -> Result<String, std::fmt::E
     }
     text += "\nin memory:\n";
     writeln!(text, "  weights  {:>12}", size(inspection.weight_bytes))?;
-    writeln!(text, "  cache    {:>12} per token", size(inspection.cache_bytes_per_token))?;
+    writeln!(text, "  cache    {:>12} per token, as f16", size(inspection.cache_bytes_per_token))?;
     if let Some(context) = inspection.context {
         writeln!(
             text,
