@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use memmap2::Mmap;
 
@@ -48,7 +47,7 @@ pub(crate) fn file_names(directory: &Path) -> Result<Vec<String>, Error> {
 #[derive(Debug)]
 pub(crate) struct MappedFile {
     path: PathBuf,
-    map: Arc<Mmap>,
+    map: Mmap,
 }
 
 impl MappedFile {
@@ -67,16 +66,11 @@ impl MappedFile {
         // which the documentation of `Checkpoint::open` asks for. All bytes are valid values of the
         // types they are read as (integers and floats).
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        Ok(Self { path: path.to_owned(), map: Arc::new(map) })
+        Ok(Self { path: path.to_owned(), map })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The map, to be kept while its bytes are used in place.
-    pub(crate) fn map(&self) -> &Arc<Mmap> {
-        &self.map
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

@@ -4,9 +4,7 @@ use std::fmt;
 use std::iter;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 
-use memmap2::Mmap;
 use rayon::prelude::*;
 
 use crate::dequantize::{self, Row};
@@ -142,12 +140,14 @@ impl<'a> Tensor<'a> {
         }
     }
 
-    /// Where [`Self::dense_bytes`] lie in the file's map, for those who use them in place: the map and the
-    /// range of bytes.
-    pub fn mapped(&self) -> Option<(Arc<Mmap>, Range<usize>)> {
-        self.dense_bytes()?;
-        let file = self.files.get(self.entry.file)?;
-        Some((Arc::clone(file.map()), self.entry.bytes.clone()))
+    /// The little-endian floats of one row of a matrix (or stack of matrices) as they lie in the file, if they are that
+    /// row's: `None` for block types, and where values are changed on the way out. Unlike for
+    /// [`Self::dense_bytes`], rows may be stored in another order.
+    pub fn dense_row(&self, row: usize) -> Option<&'a [u8]> {
+        let kept = matches!(self.entry.transform, Transform::None | Transform::InterleavedHeads(_));
+        let dense = matches!(self.encoding, Encoding::Dense(_));
+        let is_row = self.shape().len() > 1 && row < self.rows();
+        (dense && kept && is_row).then(|| self.stored_row(row).values)
     }
 
     /// Decodes some rows to float32. `out` has `rows.len() * row_len()` values.

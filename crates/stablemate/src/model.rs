@@ -220,7 +220,6 @@ fn executor(
         device: &device,
         checkpoint,
         quantize: options.quantize,
-        in_place: kernels.is_some(),
         progress: &options.progress,
     };
     let buffers = weights::load(&loading, &decoder.params)?;

@@ -102,8 +102,8 @@ pub(crate) fn storage(tensor: &Tensor<'_>, quantize: Option<Quantize>) -> Result
         return Ok(Storage::Packed(packing));
     }
     Ok(Storage::Dense(match tensor.encoding() {
-        Encoding::Dense(Float::F16) if tensor.dense_bytes().is_some() => ElementType::F16,
-        Encoding::Dense(Float::Bf16) if tensor.dense_bytes().is_some() => ElementType::Bf16,
+        Encoding::Dense(Float::F16) if tensor.dense_row(0).is_some() => ElementType::F16,
+        Encoding::Dense(Float::Bf16) if tensor.dense_row(0).is_some() => ElementType::Bf16,
         _ => ElementType::F32,
     }))
 }

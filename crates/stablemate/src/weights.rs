@@ -3,7 +3,7 @@
 use crate::executor::ExecutorError;
 use crate::{Error, Progress, ProgressSink, Quantize};
 use rayon::prelude::*;
-use stablemate_checkpoint::{Checkpoint, Tensor};
+use stablemate_checkpoint::{Checkpoint, Encoding, Float, Tensor};
 use stablemate_encodings::{LANES, Packing};
 use stablemate_graph::ElementType;
 use stablemate_models::{ModelError, ParamEntry, ParamTable, Storage};
@@ -13,14 +13,14 @@ use stablemate_runtime::{ALIGNMENT, Arena, Buffer, Device};
 /// keep up.
 const TILES_PER_TASK: usize = 8;
 
+/// Bytes of rows copied by one task.
+const ROWS_PER_TASK_BYTES: usize = 1 << 20;
+
 /// How weights are read.
 pub(crate) struct Loading<'l> {
     pub device: &'l Device,
     pub checkpoint: &'l Checkpoint,
     pub quantize: Option<Quantize>,
-    /// Whether matrices may stay in the mapped file: only native kernels read them, which need no
-    /// alignment.
-    pub in_place: bool,
     pub progress: &'l ProgressSink,
 }
 
@@ -69,28 +69,40 @@ impl Loading<'_> {
         element: ElementType,
         arena: &mut Arena,
     ) -> Result<Buffer, Error> {
-        let (argument, matrix) = (entry.argument(), entry.ty.rank() > 1);
-        // Of a vector only F32 may be copied as it is; a matrix is held as it is stored.
-        let as_stored = tensor.dense_bytes().filter(|bytes| bytes.len() == entry.bytes());
-        if let (true, true, Some(_), Some((map, range))) =
-            (matrix, self.in_place, as_stored, tensor.mapped())
-        {
-            let (device, sizes) = (self.device, argument.sizes());
-            return Ok(Buffer::import_unaligned(device, argument.element, &sizes, &map, range)?);
-        }
-        let buffer =
-            arena.buffer(argument.element, &argument.sizes(), |bytes| match as_stored {
-                Some(dense) => {
-                    bytes.copy_from_slice(dense);
-                    Ok(())
+        let argument = entry.argument();
+        let stored = match tensor.encoding() {
+            Encoding::Dense(Float::F16) => Some(ElementType::F16),
+            Encoding::Dense(Float::Bf16) => Some(ElementType::Bf16),
+            Encoding::Dense(Float::F32) => Some(ElementType::F32),
+            _ => None,
+        };
+        let row_bytes = tensor.row_len() * element.bytes();
+        let as_stored = stored == Some(element) && tensor.dense_row(0).is_some() && row_bytes > 0;
+        let buffer = arena.buffer(argument.element, &argument.sizes(), |bytes| {
+            if !as_stored {
+                // Everything but f32 is held as it is stored.
+                return tensor
+                    .decode(bytemuck::try_cast_slice_mut(bytes).map_err(|_| {
+                        Error::Executor(ExecutorError::Inconsistent { tensor: entry.name.clone() })
+                    })?)
+                    .map_err(Error::from);
+            }
+            // Copied although the file is mapped: pages of files are small, which costs a tenth of the
+            // speed at which they are read, for every token.
+            let rows = ROWS_PER_TASK_BYTES.div_ceil(row_bytes);
+            bytes.par_chunks_mut(rows * row_bytes).enumerate().for_each(|(task, bytes)| {
+                let first = task * rows;
+                let count = bytes.len() / row_bytes;
+                for (n, out) in bytes.chunks_mut(row_bytes).enumerate() {
+                    if let Some(row) = tensor.dense_row(first + n).filter(|r| r.len() == out.len())
+                    {
+                        out.copy_from_slice(row);
+                    }
                 }
-                _ if element == ElementType::F32 => {
-                    tensor.decode(bytemuck::cast_slice_mut(bytes)).map_err(Error::from)
-                }
-                _ => {
-                    Err(Error::Executor(ExecutorError::Inconsistent { tensor: entry.name.clone() }))
-                }
-            })?;
+                tensor.release_rows(first..first + count);
+            });
+            Ok(())
+        })?;
         tensor.release();
         Ok(buffer)
     }
