@@ -139,18 +139,21 @@ impl<const N: usize> Dense<N> {
     unsafe fn product<S: Simd, E: Element>(&self) {
         let mut sums = [[S::zero(); N]; ROWS];
         let whole = self.columns - self.columns % LANES;
-        let ahead = ROWS * self.columns * E::BYTES;
+        // The next rows follow. They are fetched in the order in which they lie, as memory likes it, although these rows are
+        // read side by side.
+        let mut next = self.weights[0].wrapping_add(ROWS * self.columns * E::BYTES);
         let mut at = 0;
         while at < whole {
             let mut x = [S::zero(); N];
             for n in 0..N {
                 x[n] = S::load(self.x[n].add(at));
             }
+            for _ in 0..ROWS * LANES * E::BYTES / 64 {
+                S::prefetch(next);
+                next = next.wrapping_add(64);
+            }
             for r in 0..ROWS {
-                let from = self.weights[r].add(at * E::BYTES);
-                // The next rows follow. A line is asked for twice where it has two registers' values.
-                S::prefetch(from.wrapping_add(ahead));
-                let weight = E::load::<S>(from);
+                let weight = E::load::<S>(self.weights[r].add(at * E::BYTES));
                 for n in 0..N {
                     sums[r][n] = S::multiply_add(weight, x[n], sums[r][n]);
                 }
