@@ -3,8 +3,9 @@
 use crate::arguments::VerifyArguments;
 use crate::environment::Environment;
 use crate::output;
+use anyhow::bail;
 use serde_json::json;
-use stablemate::{Activations, CacheElement, Comparison};
+use stablemate::{Activations, Backend, CacheElement, Comparison};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,6 +18,9 @@ const TEXTS: [&str; 3] = [
 
 /// Fails if tokens differ although nothing lossy was asked for.
 pub fn run(arguments: &VerifyArguments, environment: &Environment) -> anyhow::Result<ExitCode> {
+    if arguments.load.arithmetic.backend != Backend::Native {
+        bail!("verify always runs both backends: leave --backend out");
+    }
     let path = environment.resolve(&arguments.model)?;
     let options = environment.load_options(&arguments.load);
     let prompts = prompts(arguments, &path)?;
