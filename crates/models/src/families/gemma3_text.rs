@@ -6,6 +6,7 @@
 
 use super::gemma2::{cap, finish, layer};
 use crate::dimensions::HEAD_DIM;
+use crate::parts::rope::Frequencies;
 use crate::parts::{Block, NormKind, Rope, Span};
 use crate::{Blueprint, Decoder, ModelError, Sizes};
 
@@ -56,7 +57,13 @@ fn ropes(blueprint: &Blueprint<'_>, head_dim: usize) -> Result<(Rope, Rope), Mod
             Some(parameters) => parameters.nested(kind)?,
             None => None,
         };
-        Rope::from_parameters(config, own.as_ref().or(scaling), head_dim, base, None)
+        let mut rope =
+            Rope::from_parameters(config, own.as_ref().or(scaling), head_dim, base, None)?;
+        if let Frequencies::Yarn(yarn) = &mut rope.frequencies {
+            // The reference looks for `truncate` beside the layer types, not in them.
+            yarn.truncate = true;
+        }
+        Ok(rope)
     };
     let full = read("full_attention", scaling.as_ref(), "rope_theta", 1_000_000.0)?;
     let windowed = read("sliding_attention", None, "rope_local_base_freq", 10_000.0)?;
