@@ -86,14 +86,11 @@ impl Arena {
         fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
     ) -> Result<Buffer, E> {
         let bytes = byte_count(element, shape)?;
-        let mut fill = Some(fill);
-        let cut = self.cut(bytes, |part| fill.take().map_or(Ok(()), |fill| fill(part)))?;
-        let device = self.device();
-        match (cut, fill) {
-            (Some(part), _) => Ok(Buffer::describe(device, part, element, shape, bytes)?),
-            (None, Some(fill)) => device.buffer(element, shape, fill),
-            (None, None) => device.buffer(element, shape, |_| Ok(())),
+        if !self.has_room(bytes) {
+            return self.device().buffer(element, shape, fill);
         }
+        let part = self.cut(bytes, fill)?;
+        Ok(Buffer::describe(self.device(), part, element, shape, bytes)?)
     }
 }
 

@@ -117,23 +117,32 @@ impl Device {
 }
 
 impl Arena {
-    /// The next `bytes` bytes, zero so far, filled; none if there are not as many left.
+    /// Whether [`Self::cut`] has as many bytes left.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.used.checked_add(bytes).is_some_and(|end| end <= self.pages.len())
+    }
+
+    /// The next `bytes` bytes, zero so far, filled.
+    ///
+    /// # Errors
+    /// Those of `fill`; [`Error::Runtime`], also where there is no room.
     pub(crate) fn cut<E: From<Error>>(
         &mut self,
         bytes: usize,
         fill: impl FnOnce(&mut [u8]) -> std::result::Result<(), E>,
-    ) -> std::result::Result<Option<RawBuffer>, E> {
+    ) -> std::result::Result<RawBuffer, E> {
+        if !self.has_room(bytes) {
+            let action = format!("cut {bytes} bytes from an arena");
+            return Err(Error::Runtime { action, message: "it is full".to_owned() }.into());
+        }
         let begin = self.used;
-        let Some(end) = begin.checked_add(bytes).filter(|end| *end <= self.pages.len()) else {
-            return Ok(None);
-        };
-        self.used = end.next_multiple_of(ALIGNMENT);
-        // SAFETY: inside the pages, and nobody else's: parts do not overlap.
+        self.used = (begin + bytes).next_multiple_of(ALIGNMENT);
+        // SAFETY: inside the pages, as was just checked, and nobody else's: parts do not overlap.
         let part = unsafe { std::slice::from_raw_parts_mut(self.start.add(begin), bytes) };
         fill(part)?;
         let (data, keep) = (part.as_mut_ptr(), Box::new(self.pages.clone()));
         // SAFETY: the part belongs to the pages, which the buffer then holds, and is used by it alone.
-        Ok(Some(unsafe { RawBuffer::adopt(&self.device, data, bytes, Access::Any, keep) }?))
+        Ok(unsafe { RawBuffer::adopt(&self.device, data, bytes, Access::Any, keep) }?)
     }
 
     pub(crate) fn device(&self) -> &Device {

@@ -70,14 +70,10 @@ impl Loading<'_> {
         arena: &mut Arena,
     ) -> Result<Buffer, Error> {
         let argument = entry.argument();
-        let stored = match tensor.encoding() {
-            Encoding::Dense(Float::F16) => Some(ElementType::F16),
-            Encoding::Dense(Float::Bf16) => Some(ElementType::Bf16),
-            Encoding::Dense(Float::F32) => Some(ElementType::F32),
-            _ => None,
-        };
         let row_bytes = tensor.row_len() * element.bytes();
-        let as_stored = stored == Some(element) && tensor.dense_row(0).is_some() && row_bytes > 0;
+        // Half precision is asked for only where it is stored (see `source::storage`).
+        let same = element != ElementType::F32 || tensor.encoding() == Encoding::Dense(Float::F32);
+        let as_stored = same && tensor.dense_row(0).is_some() && row_bytes > 0;
         let buffer = arena.buffer(argument.element, &argument.sizes(), |bytes| {
             if !as_stored {
                 // Everything but f32 is held as it is stored.

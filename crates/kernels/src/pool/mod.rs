@@ -189,11 +189,12 @@ impl Pool {
         region.generation = region.generation.wrapping_add(1);
         shared.failed.store(false, Ordering::Relaxed);
         shared.left.store(tasks, Ordering::Relaxed);
-        let workers = shared.workers.iter().map(|worker| !worker.resting.load(Ordering::Relaxed));
-        let able: Vec<bool> = std::iter::once(true).chain(workers).collect();
-        let threads = able.iter().filter(|able| **able).count();
+        // No allocation here: a decode step publishes some hundred regions.
+        let workers =
+            || shared.workers.iter().map(|worker| !worker.resting.load(Ordering::Relaxed));
+        let threads = 1 + workers().filter(|able| *able).count();
         let mut place = 0;
-        for (share, able) in shared.shares.iter().zip(able) {
+        for (share, able) in shared.shares.iter().zip(std::iter::once(true).chain(workers())) {
             let next = place + usize::from(able);
             share.set(tasks * place / threads, tasks * next / threads);
             place = next;
