@@ -48,6 +48,14 @@ pub enum EngineError<E: std::error::Error> {
         /// The first id whose logit is not a number.
         id: usize,
     },
+    /// No token can follow.
+    #[error(
+        "no token can follow the {tokens} so far: each has the logit -inf, is forbidden by a logit bias, or ends the text too early"
+    )]
+    NothingAllowed {
+        /// Tokens of the sequence so far.
+        tokens: usize,
+    },
     /// The runner failed.
     #[error(transparent)]
     Runner(#[from] E),

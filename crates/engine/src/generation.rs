@@ -1,12 +1,17 @@
 //! Continuing one sequence.
 
-use crate::{EngineError, Runner, Sampler, Sampling, StepInput};
+use crate::{
+    EngineError, InvalidParameter, Room, Runner, Sampler, Sampling, StepInput, Unchoosable,
+};
 
 /// When to stop.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limits {
     /// The most tokens to make; `None`: until the context is full.
     pub max_tokens: Option<usize>,
+    /// Tokens that must be made before the sequence may end: until then, `end_ids` are not chosen.
+    /// A constraint prevails that allows nothing else, or says that the text is complete.
+    pub min_tokens: usize,
     /// Tokens that end the sequence. They are reported, as the last token.
     pub end_ids: Vec<u32>,
 }
@@ -72,7 +77,8 @@ impl<R: Runner> Generator<R> {
         sampling: &Sampling,
         limits: Limits,
     ) -> Result<Generation<'_, R>, EngineError<R::Error>> {
-        sampling.validate()?;
+        let valid = sampling.validate(self.runner.vocabulary());
+        valid.map_err(InvalidParameter::into_engine_error)?;
         self.check(prompt)?;
         let kept = if self.runner.reuses_prefixes() { shared(&self.cached, prompt) } else { 0 };
         // At least the prompt's last token runs again: its logits are wanted.
@@ -81,7 +87,7 @@ impl<R: Runner> Generator<R> {
             generator: self,
             tokens: prompt.to_vec(),
             prompt: prompt.len(),
-            sampler: Sampler::new(sampling.clone()),
+            sampler: Sampler::new(sampling.clone(), prompt),
             limits,
             finished: None,
         })
@@ -159,7 +165,7 @@ impl<R: Runner> Generator<R> {
     fn make_room(&mut self, tokens: usize) -> Result<(), EngineError<R::Error>> {
         if tokens > self.reserved {
             let wanted = tokens.next_power_of_two().min(self.runner.context()).max(tokens);
-            self.runner.reserve(1, wanted)?;
+            self.runner.reserve(Room::of(1, wanted, self.runner.block_length()))?;
             self.reserved = wanted;
         }
         Ok(())
@@ -196,9 +202,15 @@ impl<R: Runner> Generation<'_, R> {
 
     fn advance(&mut self) -> Result<u32, EngineError<R::Error>> {
         let logits = self.generator.advance(&self.tokens, self.prompt)?;
-        let chosen = self.sampler.choose(&logits);
+        let made = self.tokens.len() - self.prompt;
+        let early = made < self.limits.min_tokens;
+        let forbidden: &[u32] = if early { &self.limits.end_ids } else { &[] };
+        let tokens = self.tokens.len();
         let token =
-            chosen.map_err(|id| EngineError::NotFinite { tokens: self.tokens.len(), id })?;
+            self.sampler.choose(&logits, None, forbidden).map_err(|reason| match reason {
+                Unchoosable::NotFinite(id) => EngineError::NotFinite { tokens, id },
+                Unchoosable::NothingAllowed => EngineError::NothingAllowed { tokens },
+            })?;
         self.tokens.push(token);
         let made = self.tokens.len() - self.prompt;
         if self.limits.end_ids.contains(&token) {

@@ -21,18 +21,44 @@ pub trait Runner {
     /// where position embeddings depend on the prompt's length.
     fn reuses_prefixes(&self) -> bool;
 
-    /// Makes room for `sequences` of `tokens` tokens each: blocks 1 to `sequences · ⌈tokens / L⌉` may
-    /// be used afterwards. What the cache holds stays. Room is never taken back.
+    /// `D`: elements of a token's vector.
+    fn width(&self) -> usize;
+
+    /// Makes room. What the cache holds stays. Room is never taken back.
     ///
     /// # Errors
     /// Not enough memory, or whatever else the model needs for it.
-    fn reserve(&mut self, sequences: usize, tokens: usize) -> Result<(), Self::Error>;
+    fn reserve(&mut self, room: Room) -> Result<(), Self::Error>;
 
     /// Runs a step and returns the logits of its rows, `[rows, V]` row by row.
     ///
     /// # Errors
     /// A step outside the reserved room, or a failure below.
     fn step(&mut self, step: &StepInput<'_>) -> Result<Vec<f32>, Self::Error>;
+
+    /// Runs a step and returns the vectors of its rows after the last norm, `[rows, D]` row by row.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    fn vectors(&mut self, step: &StepInput<'_>) -> Result<Vec<f32>, Self::Error>;
+}
+
+/// Room in a runner's cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Sequences of a step.
+    pub sequences: usize,
+    /// Tokens of the longest sequence.
+    pub tokens: usize,
+    /// Blocks: 1 to `blocks` may be used.
+    pub blocks: usize,
+}
+
+impl Room {
+    /// Room for `sequences` of `tokens` tokens each, in blocks of `block_length`.
+    pub fn of(sequences: usize, tokens: usize, block_length: usize) -> Self {
+        Self { sequences, tokens, blocks: sequences * tokens.div_ceil(block_length) }
+    }
 }
 
 /// One step over `T` tokens of `S` sequences.

@@ -1,2 +1,9 @@
+mod blocks;
+mod engine;
+mod fuzz;
 mod generation;
+mod handle;
+mod pace;
 mod sampler;
+mod scheduler;
+mod support;
