@@ -106,15 +106,21 @@ impl Decoder {
 
     /// The stream at `rows [R]` to logits `[R, V]`; those of negative rows mean nothing.
     pub(crate) fn logits<'b>(&self, step: &Step<'b>, x: Value<'b>, rows: Value<'b>) -> Value<'b> {
+        let x = self.vectors(step, x, rows);
         let _scope = step.scope("head");
-        let inside = rows.maximum(step.builder().integer(0));
-        // The barrier for the same reason as in `kernels::embed`.
-        let x = self.norm.forward(step, x.take(TOKEN, inside).barrier(), MODEL);
         let logits = kernels::linear(x, rows, step.weight(self.head), None);
         match self.logit_softcap {
             Some(cap) => (logits / f64::from(cap)).tanh() * f64::from(cap),
             None => logits,
         }
+    }
+
+    /// The stream `x [T, D]` at `rows [R]` after the last norm, `[R, D]`; that of negative rows means nothing.
+    pub(crate) fn vectors<'b>(&self, step: &Step<'b>, x: Value<'b>, rows: Value<'b>) -> Value<'b> {
+        let _scope = step.scope("head");
+        let inside = rows.maximum(step.builder().integer(0));
+        // The barrier for the same reason as in `kernels::embed`.
+        self.norm.forward(step, x.take(TOKEN, inside).barrier(), MODEL)
     }
 
     /// The description as text: sizes, then one line per layer.

@@ -45,6 +45,8 @@ pub enum Output {
     Logits,
     /// `[R]` i32: the token of the largest logit, the first of equals.
     Argmax,
+    /// `[R, D]` f32: the stream after the last norm, from which logits are made.
+    Vectors,
 }
 
 /// A named function of a module.
@@ -162,10 +164,11 @@ impl Decoder {
         let addresses = Addresses { positions, sequences, block_tables };
         let lengths = find(StepArgument::Lengths);
         let step = Step::new(builder, tokens, addresses, lengths, states, params);
-        let logits = self.logits(&step, self.stream(&step), rows);
+        let stream = self.stream(&step);
         let output = match entry.output {
-            Output::Logits => ("logits", logits),
-            Output::Argmax => ("token_ids", argmax(logits)),
+            Output::Logits => ("logits", self.logits(&step, stream, rows)),
+            Output::Argmax => ("token_ids", argmax(self.logits(&step, stream, rows))),
+            Output::Vectors => ("vectors", self.vectors(&step, stream, rows)),
         };
         let states = step.states();
         let names = self.states.iter().map(|state| state.name.as_str());

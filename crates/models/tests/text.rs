@@ -22,6 +22,7 @@ fn entries() -> Vec<EntryPoint> {
         entry("prefill_argmax", Bucket::prefill(16, 64), Output::Argmax),
         entry("decode", Bucket::decode(1, 64), Output::Logits),
         entry("decode_argmax", Bucket::decode(2, 64), Output::Argmax),
+        entry("vectors", Bucket::prefill(16, 64), Output::Vectors),
     ]
 }
 
@@ -118,6 +119,7 @@ fn signatures_are_the_arguments_the_state_and_the_parameters() {
             let output = match output {
                 Output::Logits => "logits",
                 Output::Argmax => "token_ids",
+                Output::Vectors => "vectors",
             };
             let names = decoder.states.iter().map(|state| state.name.as_str());
             assert_eq!(results, [output].into_iter().chain(names).collect::<Vec<_>>());

@@ -2,7 +2,7 @@
 
 use crate::executor::{Executor, ExecutorError};
 use crate::{Error, Model};
-use stablemate_engine::{EngineError, Runner, StepInput};
+use stablemate_engine::{EngineError, Room, Runner, StepInput};
 use std::time::{Duration, Instant};
 
 /// Measures one model. Token ids are made up; keys and values of the context are really computed.
@@ -45,7 +45,7 @@ impl Bench {
                 context: executor.context(),
             }));
         }
-        executor.reserve(sequences, tokens)?;
+        executor.reserve(Room::of(sequences, tokens, executor.block_length()))?;
         let pages = tokens.div_ceil(executor.block_length());
         Ok(Self { executor, filled: vec![0; sequences], room: tokens, pages })
     }

@@ -13,6 +13,8 @@ pub struct GenerateOptions {
     pub sampling: Sampling,
     /// The most tokens to make; `None`: until the model ends the text or the context is full.
     pub max_tokens: Option<usize>,
+    /// Tokens that are made before the model may end the text.
+    pub min_tokens: usize,
     /// The text ends before the first of these.
     pub stop: Vec<String>,
     /// Go on after end-of-sequence tokens.

@@ -100,6 +100,21 @@ pub enum Error {
         /// What.
         what: &'static str,
     },
+    /// Weights and the cache of one sequence need more than they may have.
+    #[error(
+        "{} MiB of memory are too little: the weights take {} MiB, and with the cache of one sequence of {context} tokens {} MiB are needed",
+        memory >> 20, weights >> 20, needed.div_ceil(1 << 20)
+    )]
+    Memory {
+        /// Bytes that they may have.
+        memory: usize,
+        /// Bytes of the weights.
+        weights: usize,
+        /// Tokens of the sequence.
+        context: usize,
+        /// Bytes that they need.
+        needed: usize,
+    },
     /// A file cannot be written.
     #[error("{}: cannot be written: {source}", path.display())]
     Write {

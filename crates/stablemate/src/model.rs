@@ -3,19 +3,17 @@
 use crate::completion::{Completion, GenerateOptions};
 use crate::executor::{Executor, Source};
 use crate::native::NativeKernels;
-use crate::{Backend, Error, LoadOptions, Message, Prompt, inspect, machine, source, weights};
+use crate::service::sampling_defaults;
+use crate::{Backend, Error, LoadOptions, MemoryPlan, Message, Prompt, inspect, source, weights};
 use stablemate_checkpoint::{Checkpoint, Format};
-use stablemate_engine::{Generator, Limits};
+use stablemate_engine::{Generator, Limits, Sampling};
 use stablemate_kernels::Activations;
 use stablemate_models::Decoder;
-use stablemate_runtime::{CpuOptions, Device, VmfbCache};
+use stablemate_runtime::{Buffer, CpuOptions, Device, VmfbCache};
 use stablemate_text::{ChatInput, ChatTemplate, LocalTime, StopStrings, Tokenizer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-
-/// The longest sequence of a model whose configuration does not say.
-const UNSTATED_CONTEXT: usize = 2048;
 
 /// A model with its tokenizer, its weights on a device, and a cache for one sequence.
 pub struct Model {
@@ -27,6 +25,8 @@ pub struct Model {
     unused_tensors: Vec<String>,
     unapplied: Vec<String>,
     load_time: Duration,
+    memory: MemoryPlan,
+    sampling: Sampling,
 }
 
 impl Model {
@@ -51,9 +51,20 @@ impl Model {
         end_ids.dedup();
         let unused_tensors = inspect::unused(&checkpoint, &decoder);
         let unapplied = checkpoint.generation_config().map_or_else(Vec::new, unapplied);
-        let executor = executor(options, &checkpoint, decoder)?;
+        let sampling = sampling_defaults(checkpoint.generation_config());
+        let (executor, memory) = executor(options, &checkpoint, decoder)?;
         let (generator, load_time) = (Generator::new(executor), begin.elapsed());
-        Ok(Self { path, generator, tokenizer, end_ids, unused_tensors, unapplied, load_time })
+        Ok(Self {
+            path,
+            generator,
+            tokenizer,
+            end_ids,
+            unused_tensors,
+            unapplied,
+            load_time,
+            memory,
+            sampling,
+        })
     }
 
     /// Begins to continue `prompt`. Nothing is computed before the first piece is asked for.
@@ -78,7 +89,8 @@ impl Model {
             stream
         });
         let end_ids = if options.ignore_end { Vec::new() } else { self.end_ids.clone() };
-        let limits = Limits { max_tokens: options.max_tokens, end_ids };
+        let limits =
+            Limits { max_tokens: options.max_tokens, min_tokens: options.min_tokens, end_ids };
         let generation = self.generator.generate(&ids, &options.sampling, limits)?;
         Ok(Completion::new(generation, ids, detokenizer, stops))
     }
@@ -184,6 +196,23 @@ impl Model {
         &self.unapplied
     }
 
+    /// What memory is meant for.
+    pub fn memory(&self) -> MemoryPlan {
+        self.memory
+    }
+
+    /// How `generation_config.json` would choose tokens; the OpenAI API's way where it does not say.
+    pub fn sampling_defaults(&self) -> Sampling {
+        self.sampling.clone()
+    }
+
+    /// What runs the steps, the tokenizer, the tokens that end a text, and what memory is meant for.
+    pub(crate) fn into_parts(
+        self,
+    ) -> (Executor, Result<Option<Tokenizer>, String>, Vec<u32>, MemoryPlan) {
+        (self.generator.into_runner(), self.tokenizer, self.end_ids, self.memory)
+    }
+
     /// What runs the steps, without the tokenizer.
     pub fn into_executor(self) -> Executor {
         self.generator.into_runner()
@@ -200,7 +229,7 @@ fn executor(
     options: &LoadOptions,
     checkpoint: &Checkpoint,
     mut decoder: Decoder,
-) -> Result<Executor, Error> {
+) -> Result<(Executor, MemoryPlan), Error> {
     decoder.set_cache_element(options.cache);
     let kernels = match options.backend {
         Backend::Native => Some(Arc::new(NativeKernels::new(options)?)),
@@ -223,7 +252,8 @@ fn executor(
         progress: &options.progress,
     };
     let buffers = weights::load(&loading, &decoder.params)?;
-    let context = context(options, &decoder);
+    let weights = buffers.iter().map(Buffer::bytes).sum();
+    let memory = MemoryPlan::new(options, &decoder, weights)?;
     let source = Source {
         decoder,
         kernels,
@@ -231,17 +261,7 @@ fn executor(
         data: options.folders.data.clone(),
         progress: options.progress.clone(),
     };
-    Ok(Executor::new(device, Arc::new(source), buffers, context))
-}
-
-/// The longest sequence: what was asked for, or what the model is made for, as far as half of the
-/// memory holds its cache.
-fn context(options: &LoadOptions, decoder: &Decoder) -> usize {
-    let made_for = decoder.context.unwrap_or(UNSTATED_CONTEXT);
-    let affordable = machine::total().map_or(usize::MAX, |bytes| {
-        (bytes / 2 / decoder.state_bytes_per_token().max(1)).max(UNSTATED_CONTEXT)
-    });
-    options.context.unwrap_or(made_for.min(affordable))
+    Ok((Executor::new(device, Arc::new(source), buffers, memory.context), memory))
 }
 
 /// Settings that filter or change logits even when the most probable token is taken, with the values

@@ -70,6 +70,8 @@ pub struct LoadOptions {
     /// The longest sequence, in tokens; `None`: what the model is made for, or as much of it as half of
     /// the memory holds.
     pub context: Option<usize>,
+    /// Bytes that weights and cache may have together; `None`: half of the memory is left to the cache.
+    pub memory: Option<usize>,
     /// Hears what takes time.
     pub progress: ProgressSink,
 }
@@ -86,6 +88,7 @@ impl LoadOptions {
             cache: CacheElement::F16,
             quantize: None,
             context: None,
+            memory: None,
             progress: Arc::new(|_: Progress| {}),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{Backend, Error, LoadOptions, Model};
 use serde::Serialize;
-use stablemate_engine::{EngineError, Runner, StepInput};
+use stablemate_engine::{EngineError, Room, Runner, StepInput};
 use stablemate_kernels::Activations;
 use std::path::Path;
 
@@ -153,7 +153,7 @@ fn rows<R: Runner>(runner: &mut R, tokens: &[u32], from: usize) -> Result<Vec<Ve
 where
     Error: From<R::Error>,
 {
-    runner.reserve(1, tokens.len())?;
+    runner.reserve(Room::of(1, tokens.len(), runner.block_length()))?;
     let mut all = Vec::with_capacity(tokens.len() - from);
     let mut start = from;
     while start < tokens.len() {

@@ -2,7 +2,9 @@
 
 use crate::interpreter::Tensor;
 use crate::session::{Session, Token};
+use half::{bf16, f16};
 use stablemate_fixtures::Case;
+use stablemate_graph::ElementType;
 use stablemate_models::{CacheElement, Output};
 use std::sync::{Arc, Mutex};
 
@@ -251,6 +253,45 @@ fn the_argmax_entry_point_returns_the_first_of_the_largest_logits() {
         let first = twins.iter().copied().chain([best]).min().unwrap();
         if ids[ids.len() - 1] != first as i32 {
             return Err(format!("{} instead of {first}, the first of equals", ids[ids.len() - 1]));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn vectors_times_the_head_are_the_logits() {
+    for_every_case(|case| {
+        let prompt = Token::prompt(&case.expected.prompt_ids, 0);
+        let mut session = Session::new(case);
+        let table = session.sequence(prompt.len());
+        let rows: Vec<usize> = (0..prompt.len()).rev().collect();
+        let vectors = session.step(Output::Vectors, &[&table], &prompt, &rows);
+        let logits = session.step(Output::Logits, &[&table], &prompt, &rows);
+        let tied = session.decoder.tied();
+        let name = if tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
+        let entries = session.decoder.params.entries();
+        let head = entries.iter().position(|entry| entry.name == name).unwrap();
+        let head = &session.parameters[head];
+        let weights: Vec<f32> = match head.element {
+            ElementType::F32 => head.floats().to_vec(),
+            ElementType::F16 => {
+                head.integers().iter().map(|x| f16::from_bits(*x as u16).to_f32()).collect()
+            }
+            _ => head.integers().iter().map(|x| bf16::from_bits(*x as u16).to_f32()).collect(),
+        };
+        let (width, vocabulary) = (vectors.sizes[1], logits.sizes[1]);
+        for (row, vector) in vectors.floats().chunks(width).enumerate() {
+            for (id, weights) in weights.chunks(width).enumerate() {
+                let product: f32 = vector.iter().zip(weights).map(|(a, b)| a * b).sum();
+                let capped = match session.decoder.logit_softcap {
+                    Some(cap) => (product / cap).tanh() * cap,
+                    None => product,
+                };
+                let logit = logits.floats()[row * vocabulary + id];
+                if (capped - logit).abs() > 1e-4 * (1.0 + logit.abs()) {
+                    return Err(format!("row {row}, token {id}: {capped} instead of {logit}"));
+                }
+            }
         }
         Ok(())
     });

@@ -4,7 +4,7 @@ use crate::evaluate::{Random, assert_near, evaluate, floats, integers, live};
 use crate::interpreter::{Data, Tensor};
 use crate::session::{Session, Token};
 use half::{bf16, f16};
-use stablemate_encodings::{Float, LANES, Nested, Packing, Scales, interleave};
+use stablemate_encodings::{Codebook, Float, LANES, Nested, Packing, Scales, interleave};
 use stablemate_fixtures::Case;
 use stablemate_graph::{Dimension, ElementType, Label, TensorType};
 use stablemate_models::dimensions::{FEATURE, KEY, MODEL, QUERY, ROW, TOKEN, VALUE, VOCABULARY};
@@ -106,7 +106,14 @@ fn scale_word(packing: Packing, columns: usize, n: usize, bits: u32) -> u32 {
         Float::F32 => bits & 0x81FF_FFFF | 0x3E00_0000,
     };
     match packing.scales() {
-        Scales::Centred(float) | Scales::Affine(float) => small(float),
+        Scales::Centred(float) | Scales::Affine(float) | Scales::Codebook(Codebook::Nf4(float)) => {
+            small(float)
+        }
+        // 2^-63 … 2^1, and 0, which is 2^-127.
+        Scales::Codebook(Codebook::Mxfp4) => {
+            let byte = |byte: u8| if byte < 3 { 0 } else { byte & 0x3F | 0x40 };
+            u32::from_le_bytes(bits.to_le_bytes().map(byte))
+        }
         Scales::Nested(nested) => {
             let length = nested.block_words();
             let factors = match nested {
@@ -138,7 +145,7 @@ fn packed_rows_are_unpacked_as_the_layout_says() {
             count += 1;
         }
     }
-    assert_eq!(count, 2 * (6 * 6 * 4 + 4 * 6));
+    assert_eq!(count, 2 * (6 * 6 * 4 + 4 * 6 + 1 + 3 * 4));
 }
 
 #[test]

@@ -8,9 +8,9 @@ pub(crate) use programs::Source;
 
 use crate::native::NativeKernels;
 use programs::{Programs, STEP};
-use stablemate_engine::{Runner, StepInput};
+use stablemate_engine::{Room, Runner, StepInput};
 use stablemate_kernels::{Activations, Isa, Kernels};
-use stablemate_models::{BLOCK_LENGTH, Bucket, Decoder, StepArgument};
+use stablemate_models::{BLOCK_LENGTH, Bucket, Decoder, Output, StepArgument};
 use stablemate_runtime::{Buffer, Device};
 use std::sync::Arc;
 use thiserror::Error;
@@ -44,6 +44,9 @@ pub enum ExecutorError {
 /// `T` of the steps that are compiled; work is padded to the next. Few, since each costs seconds to
 /// compile; 1 since most steps are single tokens. Native kernels skip padding.
 const NATIVE_TOKENS: &[usize] = &[1, 16, 128, 512];
+
+/// Rows of logits of a step that wants more than one, at least: few programs do for all.
+const LEAST_ROWS: usize = 16;
 
 /// The same for portable programs, which compute padding as if it were tokens.
 const PORTABLE_TOKENS: &[usize] = &[1, 16, 128];
@@ -145,26 +148,63 @@ impl Executor {
         if self.native() { NATIVE_TOKENS } else { PORTABLE_TOKENS }
     }
 
-    /// The sizes of the program for a step of so many tokens of so many sequences with so many rows.
-    fn bucket(
-        &self,
-        tokens: usize,
-        sequences: usize,
-        rows: usize,
-    ) -> Result<Bucket, ExecutorError> {
+    /// The sizes of the program for a step of so many tokens with so many rows. One program serves any
+    /// number of sequences; where there are several, steps have a row for each, so that there are few.
+    fn bucket(&self, tokens: usize, rows: usize) -> Result<Bucket, ExecutorError> {
         let Some(size) = self.tokens().iter().find(|size| **size >= tokens) else {
             let most = self.step_tokens();
             return Err(misfit(format!("{tokens} tokens, at most {most} are possible")));
         };
-        let power = |count: usize| count.max(1).next_power_of_two();
-        let (sequences, rows) = match self.native() {
-            // One program for any number of sequences and, but for a single one, few for rows.
-            true if rows > 1 => (power(self.sequences), power(rows).max(16).min(*size)),
-            true => (power(self.sequences), 1),
-            false => (power(sequences), power(rows)),
+        let sequences = self.sequences.max(1).next_power_of_two();
+        let rows = match rows.max(sequences) {
+            1 => 1,
+            rows => rows.next_power_of_two().max(LEAST_ROWS).min(*size),
         };
         let (pages, blocks) = (self.pages, self.blocks);
         Ok(Bucket { tokens: *size, sequences, rows, pages, blocks })
+    }
+
+    /// Makes the programs for logits ready, at the same time: compiled now if they are not in the cache.
+    ///
+    /// # Errors
+    /// As a step's.
+    pub fn prepare(&mut self) -> Result<(), ExecutorError> {
+        let sizes: Vec<Bucket> =
+            self.tokens().iter().map(|size| self.bucket(*size, 1)).collect::<Result<_, _>>()?;
+        sizes.iter().for_each(|bucket| self.programs.begin((*bucket, Output::Logits)));
+        for bucket in sizes {
+            self.programs.session((bucket, Output::Logits))?;
+        }
+        Ok(())
+    }
+
+    /// Runs a step whose rows are `width` floats each.
+    fn run(
+        &mut self,
+        step: &StepInput<'_>,
+        output: Output,
+        width: usize,
+    ) -> Result<Vec<f32>, ExecutorError> {
+        inputs::check(step, self.decoder().vocabulary, self.pages, self.blocks)?;
+        let (sequences, rows) = (step.block_tables.len(), step.rows.len());
+        if sequences > self.sequences {
+            return Err(misfit(format!("{sequences} sequences, room for {}", self.sequences)));
+        }
+        let bucket = self.bucket(step.tokens.len(), rows)?;
+        // After a prompt, single tokens will follow: their program is compiled beside the prompt's.
+        self.programs.begin((bucket, output));
+        self.programs.begin((self.bucket(1, 1)?, output));
+        let inputs = inputs::buffers(&self.device, &self.arguments, step, &bucket)?;
+        let arguments: Vec<&Buffer> =
+            inputs.iter().chain(&self.pools).chain(&self.weights).collect();
+        let mut results = self.programs.session((bucket, output))?.call(STEP, &arguments)?;
+        self.pools = results.split_off(1);
+        if step.rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut values: Vec<f32> = results.remove(0).read()?;
+        values.truncate(rows * width);
+        Ok(values)
     }
 
     /// Larger pools with the content of the present ones.
@@ -215,21 +255,22 @@ impl Runner for Executor {
         !self.decoder().needs_lengths()
     }
 
-    fn reserve(&mut self, sequences: usize, tokens: usize) -> Result<(), ExecutorError> {
+    fn width(&self) -> usize {
+        self.decoder().hidden
+    }
+
+    fn reserve(&mut self, room: Room) -> Result<(), ExecutorError> {
+        let most = self.context.max(room.tokens);
         let context = match self.native() {
             // Memory that is never used costs nothing, and native kernels read what is used only: the
             // whole context at once, so that no program is ever outgrown.
-            true => self.context.max(tokens),
-            false => tokens.next_power_of_two().max(LEAST_CONTEXT).min(self.context.max(tokens)),
+            true => most,
+            false => room.tokens.next_power_of_two().max(LEAST_CONTEXT).min(most),
         };
         let pages = context.div_ceil(BLOCK_LENGTH).max(self.pages);
-        let blocks = match self.native() {
-            true => tokens.div_ceil(BLOCK_LENGTH).max(1) * sequences.max(1),
-            false => pages * sequences.max(1),
-        };
-        let blocks = (blocks.max(pages) + 1).max(self.blocks);
-        if sequences > self.sequences {
-            self.sequences = sequences;
+        let blocks = (room.blocks.max(pages) + 1).max(self.blocks);
+        if room.sequences > self.sequences {
+            self.sequences = room.sequences;
             self.programs.clear();
         }
         if (pages, blocks) != (self.pages, self.blocks) {
@@ -239,22 +280,12 @@ impl Runner for Executor {
     }
 
     fn step(&mut self, step: &StepInput<'_>) -> Result<Vec<f32>, ExecutorError> {
-        inputs::check(step, self.decoder().vocabulary, self.pages, self.blocks)?;
-        let (sequences, rows) = (step.block_tables.len(), step.rows.len());
-        let bucket = self.bucket(step.tokens.len(), sequences, rows)?;
-        // After a prompt, single tokens will follow: their program is compiled beside the prompt's.
-        self.programs.begin(bucket);
-        self.programs.begin(self.bucket(1, sequences, 1)?);
-        let inputs = inputs::buffers(&self.device, &self.arguments, step, &bucket)?;
-        let arguments: Vec<&Buffer> =
-            inputs.iter().chain(&self.pools).chain(&self.weights).collect();
-        let mut results = self.programs.session(bucket)?.call(STEP, &arguments)?;
-        self.pools = results.split_off(1);
-        if step.rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut logits: Vec<f32> = results.remove(0).read()?;
-        logits.truncate(step.rows.len() * self.decoder().vocabulary);
-        Ok(logits)
+        let width = self.vocabulary();
+        self.run(step, Output::Logits, width)
+    }
+
+    fn vectors(&mut self, step: &StepInput<'_>) -> Result<Vec<f32>, ExecutorError> {
+        let width = self.width();
+        self.run(step, Output::Vectors, width)
     }
 }

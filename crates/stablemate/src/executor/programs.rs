@@ -35,6 +35,9 @@ pub struct Preparation {
     pub from_cache: bool,
 }
 
+/// Which program: its sizes, and what it returns besides the state.
+pub(super) type Key = (Bucket, Output);
+
 /// A program's file and how it came about.
 type Made = Result<(PathBuf, Preparation), ExecutorError>;
 
@@ -42,8 +45,8 @@ type Made = Result<(PathBuf, Preparation), ExecutorError>;
 pub(super) struct Programs {
     source: Arc<Source>,
     device: Device,
-    sessions: HashMap<Bucket, Session>,
-    under_way: HashMap<Bucket, JoinHandle<Made>>,
+    sessions: HashMap<Key, Session>,
+    under_way: HashMap<Key, JoinHandle<Made>>,
     preparations: Vec<Preparation>,
 }
 
@@ -58,31 +61,31 @@ impl Programs {
         &self.preparations
     }
 
-    /// Sees to it that the program of a bucket will be there, without waiting.
-    pub(super) fn begin(&mut self, bucket: Bucket) {
-        if self.sessions.contains_key(&bucket) || self.under_way.contains_key(&bucket) {
+    /// Sees to it that a program will be there, without waiting.
+    pub(super) fn begin(&mut self, key: Key) {
+        if self.sessions.contains_key(&key) || self.under_way.contains_key(&key) {
             return;
         }
         let source = self.source.clone();
-        self.under_way.insert(bucket, std::thread::spawn(move || source.make(&bucket)));
+        self.under_way.insert(key, std::thread::spawn(move || source.make(key)));
     }
 
-    /// The program of a bucket; waits until it is there.
-    pub(super) fn session(&mut self, bucket: Bucket) -> Result<&Session, ExecutorError> {
-        if !self.sessions.contains_key(&bucket) {
-            self.begin(bucket);
-            let made = match self.under_way.remove(&bucket) {
+    /// A program; waits until it is there.
+    pub(super) fn session(&mut self, key: Key) -> Result<&Session, ExecutorError> {
+        if !self.sessions.contains_key(&key) {
+            self.begin(key);
+            let made = match self.under_way.remove(&key) {
                 Some(thread) => {
                     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
                 }
-                None => self.source.make(&bucket),
+                None => self.source.make(key),
             };
             let (path, preparation) = made?;
             let session = Session::load(&self.device, &path)?;
             self.preparations.push(preparation);
-            self.sessions.insert(bucket, session);
+            self.sessions.insert(key, session);
         }
-        self.sessions.get(&bucket).ok_or_else(|| super::misfit("its program is missing".into()))
+        self.sessions.get(&key).ok_or_else(|| super::misfit("its program is missing".into()))
     }
 
     /// Forgets programs of other sizes than those to come.
@@ -102,9 +105,9 @@ impl Drop for Programs {
 }
 
 impl Source {
-    /// The text of a bucket's step.
-    pub(crate) fn text(&self, bucket: &Bucket) -> Result<String, ExecutorError> {
-        let entry = EntryPoint { name: STEP.to_string(), bucket: *bucket, output: Output::Logits };
+    /// The text of a program.
+    pub(crate) fn text(&self, (bucket, output): Key) -> Result<String, ExecutorError> {
+        let entry = EntryPoint { name: STEP.to_string(), bucket, output };
         let module = self.decoder.module(&[entry])?;
         Ok(match &self.kernels {
             Some(kernels) => module.native(&|site| kernels.call(site))?,
@@ -112,15 +115,13 @@ impl Source {
         })
     }
 
-    /// The compiled step of a bucket: from the cache, or compiled now.
-    fn make(&self, bucket: &Bucket) -> Made {
+    /// A compiled program: from the cache, or compiled now.
+    fn make(&self, key: Key) -> Made {
+        let (bucket, _) = key;
         let begin = Instant::now();
-        let text = self.text(bucket)?;
-        let prepared = |from_cache| Preparation {
-            bucket: *bucket,
-            seconds: begin.elapsed().as_secs_f64(),
-            from_cache,
-        };
+        let text = self.text(key)?;
+        let prepared =
+            |from_cache| Preparation { bucket, seconds: begin.elapsed().as_secs_f64(), from_cache };
         let target = Target::Host;
         if let Some(path) = self.cache.lookup(&text, &target, REVISION)? {
             return Ok((path, prepared(true)));

@@ -1,7 +1,7 @@
 //! Steps of several sequences, against each sequence alone.
 
 use crate::model::ids;
-use stablemate::{Executor, LoadOptions, Model, Runner, StepInput};
+use stablemate::{Executor, LoadOptions, Model, Room, Runner, StepInput};
 use std::ops::Range;
 use std::path::Path;
 
@@ -47,7 +47,9 @@ fn step(
 pub fn check(path: &Path, load: &LoadOptions) -> Result<(), String> {
     let model = Model::load(path, load).map_err(|error| error.to_string())?;
     let mut executor = model.into_executor();
-    executor.reserve(4, BLOCKS * executor.block_length()).map_err(|error| error.to_string())?;
+    executor
+        .reserve(Room::of(4, BLOCKS * executor.block_length(), executor.block_length()))
+        .map_err(|error| error.to_string())?;
     let text = ids(60);
     let (short, long) = (&text[..20], &text[29..59]);
     let at = |tokens, place| Sequence { tokens, place };

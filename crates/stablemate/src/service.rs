@@ -1,0 +1,101 @@
+//! A model that answers many at once.
+
+use crate::{Error, MemoryPlan, Model};
+use serde_json::Value;
+use stablemate_engine::{EngineHandle, Plan, Room, Runner, Sampling};
+use stablemate_text::Tokenizer;
+
+/// How a model serves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceOptions {
+    /// Sequences that run at the same time.
+    pub parallel: usize,
+    /// Requests that may wait.
+    pub queue: usize,
+    /// Whether prompts find the keys and values of earlier ones.
+    pub prefix_cache: bool,
+    /// While sequences are being continued, prompts may lengthen their steps to about so many times
+    /// what they take alone.
+    pub pace: f64,
+}
+
+impl Default for ServiceOptions {
+    /// Eight sequences, a queue of 256, prefixes found, steps at most twice as long.
+    fn default() -> Self {
+        Self { parallel: 8, queue: 256, prefix_cache: true, pace: 2.0 }
+    }
+}
+
+/// A model that answers many at once: what a server needs of it.
+pub struct Service {
+    /// Takes requests.
+    pub engine: EngineHandle,
+    /// The tokenizer, if there is one, or why it cannot be read.
+    pub tokenizer: Result<Option<Tokenizer>, String>,
+    /// Tokens that end a text or a turn.
+    pub end_ids: Vec<u32>,
+    /// How tokens are chosen where a request does not say, from `generation_config.json`.
+    pub sampling: Sampling,
+    /// What memory is meant for.
+    pub memory: MemoryPlan,
+    /// Cache blocks.
+    pub blocks: usize,
+    /// How numbers are held and computed with, for people.
+    pub arithmetic: String,
+}
+
+impl Model {
+    /// Starts to serve: every step is compiled, the cache planned, and the engine's thread started.
+    ///
+    /// # Errors
+    /// Steps that do not compile, too little memory.
+    pub fn into_service(self, options: &ServiceOptions) -> Result<Service, Error> {
+        let sampling = self.sampling_defaults();
+        let (mut executor, tokenizer, end_ids, memory) = self.into_parts();
+        let plan = Plan {
+            parallel: options.parallel,
+            blocks: memory.blocks(options.parallel),
+            queue: options.queue,
+            prefix_cache: options.prefix_cache,
+            pace: options.pace,
+        };
+        let (sequences, tokens) = (plan.parallel, executor.context());
+        executor.reserve(Room { sequences, tokens, blocks: plan.blocks })?;
+        executor.prepare()?;
+        let arithmetic = executor.arithmetic();
+        let engine = EngineHandle::start(executor, &plan)?;
+        let blocks = plan.blocks;
+        Ok(Service { engine, tokenizer, end_ids, sampling, memory, blocks, arithmetic })
+    }
+}
+
+/// The sampling parameters of a `generation_config.json`; the OpenAI API's defaults where it says nothing.
+pub(crate) fn sampling_defaults(settings: Option<&Value>) -> Sampling {
+    let number = |name: &str| settings?.get(name)?.as_f64().map(|value| value as f32);
+    let base = Sampling { temperature: 1.0, ..Sampling::default() };
+    let top_k = settings.and_then(|settings| settings.get("top_k")?.as_u64());
+    Sampling {
+        temperature: number("temperature").unwrap_or(base.temperature),
+        top_k: top_k.map_or(base.top_k, |k| usize::try_from(k).unwrap_or(0)),
+        top_p: number("top_p").unwrap_or(base.top_p),
+        min_p: number("min_p").unwrap_or(base.min_p),
+        typical_p: number("typical_p").unwrap_or(base.typical_p),
+        repetition_penalty: number("repetition_penalty").unwrap_or(base.repetition_penalty),
+        ..base
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn defaults_come_from_the_model_and_otherwise_from_the_api() {
+        assert_eq!(sampling_defaults(None).temperature, 1.0);
+        let settings = json!({"temperature": 0.6, "top_k": 20, "top_p": 0.95, "do_sample": true});
+        let sampling = sampling_defaults(Some(&settings));
+        assert_eq!((sampling.temperature, sampling.top_k, sampling.top_p), (0.6, 20, 0.95));
+        assert_eq!(sampling.repetition_penalty, 1.0);
+    }
+}
