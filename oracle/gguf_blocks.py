@@ -76,13 +76,28 @@ def quantised(name: str, size: int) -> list[tuple[str, np.ndarray]]:
     return blocks
 
 
+def mxfp4(size: int) -> list[tuple[str, np.ndarray]]:
+    """Scales are powers of two: the byte less 127. Of the largest, 2^127, f32 has not all values."""
+    blocks = []
+    for label, scale in {"ordinary": 121, "one": 127, "large": 200, "smallest": 0, "second": 1, "largest": 252}.items():
+        block = random_bytes(f"gguf_blocks/MXFP4/{label}", size)
+        block[0] = scale
+        blocks.append((label, block))
+    every = np.array([120, *(n * 16 + (15 - n) for n in range(16))], np.uint8)
+    return [*blocks, ("every code", every)]
+
+
 def main() -> None:
     encodings = {}
-    for name in ["F32", "F16", "BF16", *SCALES]:
+    for name in ["F32", "F16", "BF16", *SCALES, "MXFP4"]:
         kind = Kind[name]
         elements, size = GGML_QUANT_SIZES[kind]
-        blocks = quantised(name, size) if name in SCALES else plain(name)
-        if name not in SCALES:
+        if name == "MXFP4":
+            blocks = mxfp4(size)
+        elif name in SCALES:
+            blocks = quantised(name, size)
+        else:
+            blocks = plain(name)
             elements, size = PLAIN, PLAIN * size
         rows = []
         for label, block in blocks:

@@ -8,6 +8,11 @@ bit for bit, in hexadecimal of the little-endian bytes:
     {"mlx": version, "inputs": {DTYPE: {KIND: values, one row of 128}},
      "cases": [{"dtype", "bits", "group", "kind", "weight", "scales", "biases"}]}
 
+fixtures/mlx/mxfp4.json: a matrix in mode "mxfp4", its codes and scales, and the values of `mlx.core.dequantize`
+(bfloat16, which has them all), as float32:
+
+    {"mlx": version, "rows", "columns", "weight", "scales", "values"}
+
 fixtures/mlx/tiny/: a directory as mlx-lm writes it, of some layers of a llama (the configuration says nothing but
 the quantisation): config.json, model.safetensors (written by MLX itself), expected.json with the float32 values of
 `scales * codes + biases` as the SHA-256 of their bytes, and how far `mlx.core.dequantize`, which computes in the
@@ -102,6 +107,22 @@ def quantize_cases() -> None:
     print(f"{len(cases)} cases")
 
 
+def mxfp4() -> None:
+    rows, columns = 3, 96
+    # A group of each size, one of zeros.
+    sizes = np.float32([0.02, 1.0, 0.0, 9000.0, 3e-30, 1e30, 7.0, 0.3, 1e-7]).repeat(32)
+    values = mx.array((normal("mlx_mxfp4", rows * columns) * sizes).reshape(rows, columns))
+    weight, scales = mx.quantize(values, mode="mxfp4")
+    assert weight.dtype == mx.uint32 and scales.dtype == mx.uint8 and scales.shape == (rows, columns // 32)
+    back = mx.dequantize(weight, scales, mode="mxfp4").astype(mx.float32)
+    case = {
+        "mlx": importlib.metadata.version("mlx"), "rows": rows, "columns": columns,
+        "weight": raw(weight).hex(), "scales": raw(scales).hex(), "values": raw(back).hex(),
+    }
+    (FIXTURES / "mxfp4.json").write_text(json.dumps(case, indent=1) + "\n")
+    print("mxfp4", rows * columns, "values")
+
+
 # Layer, rows, columns, dtype, parameters of its own: (group, bits), False or None for those of all layers.
 TINY = [
     ("model.embed_tokens", 20, 64, "BF16", None),
@@ -154,4 +175,5 @@ def tiny() -> None:
 
 if __name__ == "__main__":
     quantize_cases()
+    mxfp4()
     tiny()

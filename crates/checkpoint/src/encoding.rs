@@ -3,7 +3,7 @@
 use std::fmt;
 
 pub use stablemate_encodings::Float;
-use stablemate_encodings::{Bits, Nested, Packing, Scales};
+use stablemate_encodings::{Bits, Codebook, Nested, Packing, Scales};
 
 /// How the values of a tensor are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +22,8 @@ pub enum Encoding {
         /// Type of scales and biases.
         scales: Float,
     },
+    /// MLX's mode "mxfp4": see [`Codebook::Mxfp4`]; the scales stand in a tensor of their own.
+    Mxfp4,
 }
 
 /// A block type of GGUF, as ggml defines it.
@@ -47,6 +49,8 @@ pub enum BlockType {
     Q5K,
     /// 256 values: 16 groups with 8-bit scales, 6-bit values around 32.
     Q6K,
+    /// 32 values: one scale, a power of two, and 4-bit floats: see [`Codebook::Mxfp4`].
+    Mxfp4,
 }
 
 impl Encoding {
@@ -56,6 +60,7 @@ impl Encoding {
             Self::Dense(_) => 1,
             Self::Block(block) => block.values(),
             Self::Affine { group, .. } => group,
+            Self::Mxfp4 => BlockType::Mxfp4.values(),
         }
     }
 
@@ -65,6 +70,7 @@ impl Encoding {
             Self::Dense(float) => float.bytes(),
             Self::Block(block) => block.bytes(),
             Self::Affine { bits, group, scales } => group * bits.count() / 8 + 2 * scales.bytes(),
+            Self::Mxfp4 => BlockType::Mxfp4.bytes(),
         }
     }
 
@@ -85,13 +91,14 @@ impl Encoding {
             Self::Affine { bits, group, scales } => {
                 Packing::new(bits, group, Scales::Affine(scales)).ok()
             }
+            Self::Mxfp4 => BlockType::Mxfp4.packing(),
         }
     }
 }
 
 impl BlockType {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Q4_0,
         Self::Q4_1,
         Self::Q5_0,
@@ -102,12 +109,13 @@ impl BlockType {
         Self::Q4K,
         Self::Q5K,
         Self::Q6K,
+        Self::Mxfp4,
     ];
 
     /// Values in a block.
     pub fn values(self) -> usize {
         match self {
-            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 | Self::Mxfp4 => 32,
             Self::Q2K | Self::Q3K | Self::Q4K | Self::Q5K | Self::Q6K => 256,
         }
     }
@@ -125,6 +133,7 @@ impl BlockType {
             Self::Q4K => 144,
             Self::Q5K => 176,
             Self::Q6K => 210,
+            Self::Mxfp4 => 17,
         }
     }
 
@@ -141,6 +150,7 @@ impl BlockType {
             Self::Q4K => (Bits::Four, 32, Scales::Nested(Nested::MinimumsSix)),
             Self::Q5K => (Bits::Five, 32, Scales::Nested(Nested::MinimumsSix)),
             Self::Q6K => (Bits::Six, 16, Scales::Nested(Nested::CentredEight)),
+            Self::Mxfp4 => (Bits::Four, 32, Scales::Codebook(Codebook::Mxfp4)),
         };
         Packing::new(bits, group, scales).ok()
     }
@@ -158,6 +168,7 @@ impl BlockType {
             Self::Q4K => "Q4_K",
             Self::Q5K => "Q5_K",
             Self::Q6K => "Q6_K",
+            Self::Mxfp4 => "MXFP4",
         }
     }
 }
@@ -176,6 +187,7 @@ impl fmt::Display for Encoding {
             Self::Affine { bits, group, scales } => {
                 write!(formatter, "MLX {}-bit group {group} {scales}", bits.count())
             }
+            Self::Mxfp4 => formatter.pad("MLX MXFP4"),
         }
     }
 }

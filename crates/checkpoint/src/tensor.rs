@@ -33,11 +33,17 @@ pub(crate) struct Entry {
     pub(crate) groups: Option<Groups>,
 }
 
-/// Scales and biases of [`Encoding::Affine`].
+/// Scales of [`Encoding::Affine`] and [`Encoding::Mxfp4`], and biases of the former.
 #[derive(Clone, Debug)]
 pub(crate) struct Groups {
     pub(crate) scales: Place,
-    pub(crate) biases: Place,
+    pub(crate) biases: Option<Place>,
+}
+
+impl Groups {
+    fn places(&self) -> impl Iterator<Item = &Place> {
+        iter::once(&self.scales).chain(&self.biases)
+    }
 }
 
 /// Bytes of one of the checkpoint's files.
@@ -50,10 +56,8 @@ pub(crate) struct Place {
 impl Entry {
     /// Size of the stored form, scales and biases included.
     pub(crate) fn bytes_len(&self) -> usize {
-        let groups = self.groups.as_ref();
-        let groups =
-            groups.map_or(0, |groups| groups.scales.bytes.len() + groups.biases.bytes.len());
-        self.bytes.len() + groups
+        let groups = self.groups.iter().flat_map(Groups::places);
+        self.bytes.len() + groups.map(|place| place.bytes.len()).sum::<usize>()
     }
 }
 
@@ -92,7 +96,7 @@ impl<'a> Tensor<'a> {
         let encoding = entry.encoding.clone().map_err(|kind| {
             let message = format!(
                 "stored as {kind}, which is not read; F32, F16, BF16 and, in GGUF, Q4_0, Q4_1, Q5_0, Q5_1, \
-                 Q8_0 and Q2_K to Q6_K are, and MLX's affine weights"
+                 Q8_0, Q2_K to Q6_K and MXFP4 are, and weights of MLX's modes affine and mxfp4"
             );
             Error::tensor(path_of(files, entry), &entry.stored_name, message)
         })?;
@@ -153,7 +157,8 @@ impl<'a> Tensor<'a> {
     /// Decodes some rows to float32. `out` has `rows.len() * row_len()` values.
     ///
     /// # Errors
-    /// [`Error::Request`] if the rows do not exist or `out` has another length.
+    /// [`Error::Request`] if the rows do not exist or `out` has another length; [`Error::Tensor`] if a scale of MXFP4 is
+    /// no number.
     pub fn decode_rows(&self, rows: Range<usize>, out: &mut [f32]) -> Result<(), Error> {
         if rows.start > rows.end || rows.end > self.rows() {
             let message = format!("rows {rows:?} of {} were asked for", self.rows());
@@ -170,6 +175,7 @@ impl<'a> Tensor<'a> {
             return Ok(());
         }
         for (row, out) in rows.zip(out.chunks_exact_mut(row_len)) {
+            self.check_scales(row)?;
             self.decode_row(row, out);
         }
         Ok(())
@@ -178,7 +184,7 @@ impl<'a> Tensor<'a> {
     /// Decodes the whole tensor to float32, in parallel. `out` has as many values as the tensor.
     ///
     /// # Errors
-    /// [`Error::Request`] if `out` has another length.
+    /// As [`Self::decode_rows`].
     pub fn decode(&self, out: &mut [f32]) -> Result<(), Error> {
         let row_len = self.row_len().max(1);
         if out.len() != self.rows() * self.row_len() {
@@ -237,7 +243,7 @@ impl<'a> Tensor<'a> {
 
     /// The files and ranges of all that is stored: values, scales, biases.
     fn places(&self) -> impl Iterator<Item = (&'a MappedFile, Range<usize>)> {
-        let groups = self.entry.groups.iter().flat_map(|groups| [&groups.scales, &groups.biases]);
+        let groups = self.entry.groups.iter().flat_map(Groups::places);
         let groups = groups.map(|place| (place.file, &place.bytes));
         let places = iter::once((self.entry.file, &self.entry.bytes)).chain(groups);
         places.filter_map(|(file, bytes)| Some((self.files.get(file)?, bytes.clone())))
@@ -266,6 +272,17 @@ impl<'a> Tensor<'a> {
         };
         let Row { values, scales, biases } = self.stored();
         Row { values: part(values), scales: part(scales), biases: part(biases) }
+    }
+
+    /// That the scales of a row are numbers. Of the encodings whose scales are floats, whoever computes sees it.
+    pub(crate) fn check_scales(&self, row: usize) -> Result<(), Error> {
+        let Some(group) = dequantize::nan_scale(self.encoding, self.stored_row(row)) else {
+            return Ok(());
+        };
+        let message = format!(
+            "row {row}: the scale of group {group} is 255, the NaN of E8M0; 0 to 254 are numbers: the file is damaged"
+        );
+        Err(Error::tensor(self.path(), &self.entry.stored_name, message))
     }
 
     /// `row < self.rows()` and `out.len() == self.row_len() > 0`.

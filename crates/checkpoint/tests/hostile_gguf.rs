@@ -114,16 +114,40 @@ fn tensors() {
 #[test]
 fn tensor_types_that_are_not_read_are_refused_when_asked_for() {
     let mut writer = good();
-    writer.tensor("blk.0.ffn_up.weight", &[32], Kind::MXFP4, vec![0; 17]);
+    writer.tensor("blk.0.ffn_up.weight", &[32], Kind::I32, vec![0; 128]);
     writer.tensor("blk.0.ffn_down.weight", &[32], Kind::IQ4_NL, vec![0; 18]);
     let checkpoint = open_bytes(&writer.to_bytes()).unwrap();
     for (name, stored, kind) in [
-        ("model.layers.0.mlp.up_proj.weight", "blk.0.ffn_up.weight", "MXFP4"),
+        ("model.layers.0.mlp.up_proj.weight", "blk.0.ffn_up.weight", "I32"),
         ("model.layers.0.mlp.down_proj.weight", "blk.0.ffn_down.weight", "IQ4_NL"),
     ] {
         assert!(checkpoint.tensor_names().any(|other| other == name));
         let message = checkpoint.tensor(name).unwrap_err().to_string();
         assert!([stored, kind, "Q4_0"].iter().all(|part| message.contains(part)), "{message}");
+    }
+}
+
+#[test]
+fn scales_that_are_no_numbers_are_refused() {
+    let mut writer = good();
+    // The scale of the second row's second block.
+    let mut bytes = vec![0; 4 * 17];
+    bytes[3 * 17] = 255;
+    writer.tensor("blk.0.ffn_up.weight", &[2, 64], Kind::MXFP4, bytes);
+    let checkpoint = open_bytes(&writer.to_bytes()).unwrap();
+    let tensor = checkpoint.tensor("model.layers.0.mlp.up_proj.weight").unwrap().unwrap();
+    assert_eq!(tensor.encoding().to_string(), "MXFP4");
+    let words = tensor.packing().unwrap().row_words(64);
+    tensor.decode_rows(0..1, &mut [0.0; 64]).unwrap();
+    tensor.pack_row(0, &mut vec![0; words]).unwrap();
+    for error in [
+        tensor.decode(&mut [0.0; 128]),
+        tensor.pack_row(1, &mut vec![0; words]),
+        tensor.pack_tile(0, &mut vec![0; 16 * words]),
+    ] {
+        let message = error.unwrap_err().to_string();
+        let parts = ["`blk.0.ffn_up.weight`", "row 1: the scale of group 1 is 255, the NaN"];
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
     }
 }
 

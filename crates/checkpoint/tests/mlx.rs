@@ -120,6 +120,7 @@ struct Directory {
     config: Value,
     tensors: Vec<(&'static str, &'static str, Vec<usize>)>,
     scales: Vec<u8>,
+    codes: Vec<u8>,
 }
 
 impl Directory {
@@ -133,6 +134,7 @@ impl Directory {
                 ("b.weight", "F16", vec![4, 64]),
             ],
             scales: vec![0; 32],
+            codes: Vec::new(),
         }
     }
 
@@ -148,8 +150,10 @@ impl Directory {
             };
             let start = data.len();
             data.resize(start + shape.iter().product::<usize>() * size, 0);
-            if *name == "a.scales" && data.len() == start + self.scales.len() {
-                data[start..].copy_from_slice(&self.scales);
+            for (of, bytes) in [("a.scales", &self.scales), ("a.weight", &self.codes)] {
+                if *name == of && data.len() == start + bytes.len() {
+                    data[start..].copy_from_slice(bytes);
+                }
             }
             let entry =
                 json!({"dtype": dtype, "shape": shape, "data_offsets": [start, data.len()]});
@@ -205,12 +209,20 @@ fn configurations() {
         ),
         (json!({"group_size": -1, "bits": 4}), ["`quantization.group_size`", "is -1"]),
         (
-            json!({"group_size": 32, "bits": 4, "mode": "mxfp4"}),
-            ["`quantization.mode` is \"mxfp4\"", "only \"affine\""],
+            json!({"group_size": 32, "bits": 8, "mode": "mxfp8"}),
+            ["`quantization.mode` is \"mxfp8\"", "\"affine\" and \"mxfp4\" are read"],
+        ),
+        (
+            json!({"group_size": 32, "bits": 8, "mode": "mxfp4"}),
+            ["`quantization.bits`", "is 8; mode \"mxfp4\" has 4"],
+        ),
+        (
+            json!({"group_size": 64, "bits": 4, "mode": "mxfp4"}),
+            ["`quantization.group_size`", "MXFP4 has groups of 32, not 64"],
         ),
         (
             json!({"group_size": 32, "bits": 4, "a": {"group_size": 32, "bits": 8, "mode": "nvfp4"}}),
-            ["`quantization.a.mode` is \"nvfp4\"", "only \"affine\""],
+            ["`quantization.a.mode` is \"nvfp4\"", "\"affine\" and"],
         ),
         (
             json!({"group_size": 32, "bits": 4, "a": {"bits": 8}}),
@@ -301,7 +313,10 @@ fn tensors() {
         |directory| directory.tensors.retain(|tensor| tensor.0 != "a.weight"),
         &["`a.scales`", "there is no tensor `a.weight`"],
     );
-    refused(|directory| directory.set("a.scales", "U8", &[4, 2]), &["`a.scales`", "mxfp4"]);
+    refused(
+        |directory| directory.set("a.scales", "U8", &[4, 2]),
+        &["`a.scales`", "mode is \"affine\""],
+    );
     refused(
         |directory| directory.set("a.scales", "I32", &[4, 2]),
         &["`a.scales`", "is I32; F32, F16"],
@@ -318,5 +333,84 @@ fn tensors() {
     refused(
         |directory| directory.config["quantization"]["group_size"] = json!(128),
         &["groups of 128"],
+    );
+}
+
+/// One layer `a` in mode "mxfp4", as MLX made it.
+fn mxfp4() -> (Directory, Vec<u8>) {
+    let path = fixture().join("../mxfp4.json");
+    let case: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let bytes = |key: &str| {
+        let text = case[key].as_str().unwrap().as_bytes();
+        let digit = |byte: u8| (byte as char).to_digit(16).unwrap() as u8;
+        text.chunks(2).map(|two| digit(two[0]) << 4 | digit(two[1])).collect::<Vec<u8>>()
+    };
+    let (rows, columns) = (case["rows"].as_u64().unwrap(), case["columns"].as_u64().unwrap());
+    let (rows, columns) = (rows as usize, columns as usize);
+    let directory = Directory {
+        config: json!({"model_type": "llama", "quantization": {"group_size": 32, "bits": 4, "mode": "mxfp4"}}),
+        tensors: vec![
+            ("a.weight", "U32", vec![rows, columns / 8]),
+            ("a.scales", "U8", vec![rows, columns / 32]),
+        ],
+        scales: bytes("scales"),
+        codes: bytes("weight"),
+    };
+    (directory, bytes("values"))
+}
+
+#[test]
+fn mode_mxfp4() {
+    let (directory, expected) = mxfp4();
+    let files = directory.write();
+    let checkpoint = Checkpoint::open(files.path()).unwrap();
+    let tensor = checkpoint.tensor("a.weight").unwrap().unwrap();
+    assert_eq!(tensor.encoding(), Encoding::Mxfp4);
+    assert_eq!(tensor.bytes_len(), directory.codes.len() + directory.scales.len());
+    let (rows, columns) = (tensor.rows(), tensor.row_len());
+    let mut values = vec![f32::NAN; rows * columns];
+    tensor.decode(&mut values).unwrap();
+    // Zeros have no sign.
+    let positive = |value: f32| value + 0.0;
+    let expected: Vec<f32> =
+        expected.as_chunks().0.iter().map(|value| positive(f32::from_le_bytes(*value))).collect();
+    assert_eq!(bytes(&values), bytes(&expected));
+    let packing = tensor.packing().unwrap();
+    let mut words = vec![0; packing.row_words(columns)];
+    let mut row_values = vec![f32::NAN; columns];
+    for (row, expected) in expected.chunks_exact(columns).enumerate() {
+        tensor.pack_row(row, &mut words).unwrap();
+        packing.unpack_row(&words, &mut row_values);
+        assert_eq!(bytes(&row_values), bytes(expected), "row {row}");
+    }
+    checkpoint.config().model_type().unwrap();
+    checkpoint.config().finish().unwrap();
+}
+
+#[test]
+fn what_is_wrong_in_mode_mxfp4() {
+    let refused = |spoil: &dyn Fn(&mut Directory), parts: &[&str]| {
+        let mut directory = mxfp4().0;
+        spoil(&mut directory);
+        let files = directory.write();
+        let opened = Checkpoint::open(files.path());
+        let decode = |checkpoint: Checkpoint| {
+            checkpoint.tensor("a.weight")?.unwrap().decode(&mut [0.0; 3 * 96])
+        };
+        let message = opened.and_then(decode).unwrap_err().to_string();
+        assert!(parts.iter().all(|part| message.contains(part)), "{parts:?}: {message}");
+    };
+    refused(
+        &|directory| directory.tensors.push(("a.biases", "U8", vec![3, 3])),
+        &["`a.biases`", "mode \"mxfp4\", which `a` is in, has no biases"],
+    );
+    refused(
+        &|directory| directory.set("a.scales", "F16", &[3, 3]),
+        &["`a.scales`", "is F16; the scales of MLX's mode \"mxfp4\" are U8"],
+    );
+    refused(&|directory| directory.set("a.scales", "U8", &[3, 4]), &["`a.weight`", "do not fit"]);
+    refused(
+        &|directory| directory.scales[7] = 255,
+        &["`a.weight`", "row 2: the scale of group 1 is 255"],
     );
 }

@@ -21,10 +21,17 @@
 //! ## Scales
 //!
 //! See [`Scales`]: each form says what its words hold.
+//!
+//! # Codebooks
+//!
+//! Codes are integers, or numbers of the values in a table: see [`Codebook`]. Such codes have four bits and lie as all
+//! others do.
 
+mod codebook;
 mod packing;
 pub mod quantize;
 mod row;
 
+pub use codebook::Codebook;
 pub use packing::{Bits, Float, LANES, Nested, Packing, PackingError, Scales, UNIT};
 pub use row::{gather, interleave, pack_six_bits, unpack_six_bits};

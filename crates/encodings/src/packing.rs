@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::codebook::Codebook;
+
 /// Rows of a tile.
 pub const LANES: usize = 16;
 
@@ -73,6 +75,8 @@ pub enum Scales {
     Affine(Float),
     /// See [`Nested`].
     Nested(Nested),
+    /// `w = scale · table[q]`: see [`Codebook`].
+    Codebook(Codebook),
 }
 
 /// How a weight is quantised and packed.
@@ -195,7 +199,8 @@ impl Packing {
     /// A packing of codes of `bits` in groups of `group`.
     ///
     /// # Errors
-    /// Groups other than 16, 32, 64 and 128, and other than its own for nested scales.
+    /// Groups other than 16, 32, 64 and 128, and other than its own for nested scales and MXFP4; codebooks of codes of
+    /// other than 4 bits.
     pub fn new(bits: Bits, group: usize, scales: Scales) -> Result<Self, PackingError> {
         if let Scales::Nested(nested) = scales
             && nested.group() != group
@@ -203,6 +208,16 @@ impl Packing {
             let message =
                 format!("{nested:?} scales have groups of {}, not {group}", nested.group());
             return Err(PackingError(message));
+        }
+        if let Scales::Codebook(codebook) = scales {
+            if bits != Bits::Four {
+                let message = format!("{codebook:?} has codes of 4 bits, not {}", bits.count());
+                return Err(PackingError(message));
+            }
+            if codebook == Codebook::Mxfp4 && group != Codebook::MXFP4_GROUP {
+                let own = Codebook::MXFP4_GROUP;
+                return Err(PackingError(format!("MXFP4 has groups of {own}, not {group}")));
+            }
         }
         if ![16, 32, 64, 128].contains(&group) {
             return Err(PackingError(format!("groups of {group}; 16, 32, 64 and 128 are known")));
@@ -225,12 +240,30 @@ impl Packing {
         self.scales
     }
 
-    /// Whether `w = scale · (q − 2^(bits−1))`, without a bias per group.
-    pub fn centred(self) -> bool {
+    /// Whether groups have a bias beside the scale.
+    pub fn has_biases(self) -> bool {
         match self.scales {
-            Scales::Centred(_) => true,
-            Scales::Affine(_) => false,
-            Scales::Nested(nested) => nested.centred(),
+            Scales::Centred(_) | Scales::Codebook(_) => false,
+            Scales::Affine(_) => true,
+            Scales::Nested(nested) => !nested.centred(),
+        }
+    }
+
+    /// The table that codes are numbers of; `None` where they are the integers themselves.
+    pub fn codebook(self) -> Option<Codebook> {
+        match self.scales {
+            Scales::Codebook(codebook) => Some(codebook),
+            Scales::Centred(_) | Scales::Affine(_) | Scales::Nested(_) => None,
+        }
+    }
+
+    /// What a code of this packing is worth before its group's scale and bias come to it: an entry of the codebook,
+    /// or the integer, less [`Bits::centre`] where there are no biases.
+    pub fn level(self, code: u8) -> f32 {
+        match self.codebook() {
+            Some(codebook) => codebook.values()[usize::from(code & 15)],
+            None if self.has_biases() => f32::from(code),
+            None => (i32::from(code) - self.bits.centre()) as f32,
         }
     }
 
@@ -252,8 +285,12 @@ impl Packing {
         let groups = columns / self.group;
         let blocks = columns / SUPER_BLOCK;
         match self.scales {
-            Scales::Centred(Float::F32) | Scales::Affine(Float::F16 | Float::Bf16) => groups,
-            Scales::Centred(Float::F16 | Float::Bf16) => groups.div_ceil(2),
+            Scales::Centred(Float::F32)
+            | Scales::Affine(Float::F16 | Float::Bf16)
+            | Scales::Codebook(Codebook::Nf4(Float::F32)) => groups,
+            Scales::Centred(Float::F16 | Float::Bf16)
+            | Scales::Codebook(Codebook::Nf4(Float::F16 | Float::Bf16)) => groups.div_ceil(2),
+            Scales::Codebook(Codebook::Mxfp4) => groups.div_ceil(4),
             Scales::Affine(Float::F32) => 2 * groups,
             Scales::Nested(Nested::MinimumsFour) => 5 * blocks,
             Scales::Nested(Nested::MinimumsSix) => 4 * blocks,
@@ -289,6 +326,8 @@ impl fmt::Display for Packing {
             Scales::Nested(Nested::MinimumsSix) => write!(formatter, "nested minimums 6"),
             Scales::Nested(Nested::CentredSix) => write!(formatter, "nested centred 6"),
             Scales::Nested(Nested::CentredEight) => write!(formatter, "nested centred 8"),
+            Scales::Codebook(Codebook::Mxfp4) => write!(formatter, "MXFP4"),
+            Scales::Codebook(Codebook::Nf4(float)) => write!(formatter, "NF4 {float}"),
         }
     }
 }

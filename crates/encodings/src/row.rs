@@ -6,6 +6,7 @@
 
 use half::{bf16, f16};
 
+use crate::codebook::Codebook;
 use crate::packing::{Bits, Float, LANES, Nested, Packing, Scales, UNIT};
 
 /// Groups and super-blocks of a row share words, two halves in each.
@@ -120,7 +121,7 @@ impl Packing {
 
     /// The values of a packed row, in f32 and in the order of operations of the formats' own
     /// implementations (ggml's reference and MLX), so that they are equal bit for bit:
-    /// `scale · (q − centre)`, `scale · q + bias`, `(d · s) · q − m · t`.
+    /// `scale · (q − centre)`, `scale · q + bias`, `(d · s) · q − m · t`, `scale · table[q]`.
     pub fn unpack_row(self, words: &[u32], out: &mut [f32]) {
         let columns = out.len();
         let at = self.code_words(columns).min(words.len());
@@ -134,24 +135,29 @@ impl Packing {
             for (n, (codes, out)) in codes.chunks(step).zip(out.chunks_mut(step)).enumerate() {
                 let group = (unit * UNIT + n * step) / self.group();
                 let (scale, bias) = self.scale(scale_words, columns, group);
-                let centre = self.bits().centre();
                 for (out, code) in out.iter_mut().zip(codes) {
-                    *out = match bias {
-                        None => scale * (i32::from(*code) - centre) as f32,
-                        Some(bias) => scale * f32::from(*code) + bias,
-                    };
+                    let scaled = scale * self.level(*code);
+                    *out = bias.map_or(scaled, |bias| scaled + bias);
                 }
             }
         }
     }
 
-    /// The scale of a group in a row of `columns` values, and its bias where the packing is not centred: `w = scale · q
-    /// + bias`. `words` are the row's words of scales.
+    /// The scale of a group in a row of `columns` values, and its bias where the packing has biases: `w = scale · level +
+    /// bias` (see [`Self::level`]). `words` are the row's words of scales.
     pub fn scale(self, words: &[u32], columns: usize, group: usize) -> (f32, Option<f32>) {
         let word = |n: usize| words.get(n).copied().unwrap_or_default();
         match self.scales() {
-            Scales::Centred(Float::F32) => (f32::from_bits(word(group)), None),
-            Scales::Centred(float) => (widen(float, half_of(words, group)), None),
+            Scales::Centred(Float::F32) | Scales::Codebook(Codebook::Nf4(Float::F32)) => {
+                (f32::from_bits(word(group)), None)
+            }
+            Scales::Centred(float) | Scales::Codebook(Codebook::Nf4(float)) => {
+                (widen(float, half_of(words, group)), None)
+            }
+            Scales::Codebook(Codebook::Mxfp4) => {
+                let byte = (word(group / 4) >> (8 * (group % 4))) as u8;
+                (Codebook::exponent(byte), None)
+            }
             Scales::Affine(Float::F32) => {
                 (f32::from_bits(word(2 * group)), Some(f32::from_bits(word(2 * group + 1))))
             }

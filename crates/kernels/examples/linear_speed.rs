@@ -1,12 +1,12 @@
 //! How fast products in the shape of Llama-3.2-1B are, beside reading the weights and nothing else.
 //!
 //! `cargo run --release -p stablemate-kernels --example linear_speed -- [encoding] [int8] [threads] [tokens …]`, where the
-//! encoding is q4_0 (the default), q4_1, q8_0, q4_k, q6_k, mlx4, f16, bf16 or f32.
+//! encoding is q4_0 (the default), q4_1, q8_0, q4_k, q6_k, mlx4, mxfp4, nf4, f16, bf16 or f32.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use stablemate_encodings::{Bits, Float, Nested, Packing, Scales};
+use stablemate_encodings::{Bits, Codebook, Float, Nested, Packing, Scales};
 use stablemate_kernels::{Activation, Activations, Isa, Kernels, Matrix, Product, Weight};
 
 const LAYERS: usize = 16;
@@ -105,6 +105,8 @@ fn encoding(name: &str) -> Option<Encoding> {
         "q4_k" => packed(Bits::Four, 32, Scales::Nested(Nested::MinimumsSix)),
         "q6_k" => packed(Bits::Six, 16, Scales::Nested(Nested::CentredEight)),
         "mlx4" => packed(Bits::Four, 64, Scales::Affine(Float::Bf16)),
+        "mxfp4" => packed(Bits::Four, 32, Scales::Codebook(Codebook::Mxfp4)),
+        "nf4" => packed(Bits::Four, 64, Scales::Codebook(Codebook::Nf4(Float::F16))),
         "f16" => Some(Encoding::Dense(Float::F16)),
         "bf16" => Some(Encoding::Dense(Float::Bf16)),
         "f32" => Some(Encoding::Dense(Float::F32)),

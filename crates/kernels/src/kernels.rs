@@ -5,7 +5,8 @@ use std::fmt;
 use crate::isa::Isa;
 use crate::pool::Pool;
 
-/// What a product of quantised weights does to its activations.
+/// What a product of quantised weights does to its activations. With NF4, whose values are no multiples of anything, they
+/// stay f32 either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Activations {
     /// 16-bit integers in groups as long as the weights': an error of up to 2⁻¹⁶ of a group's largest value, some dozens of

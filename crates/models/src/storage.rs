@@ -1,6 +1,6 @@
 //! How a parameter is held in memory.
 
-use stablemate_encodings::{Bits, Float, LANES, Nested, Packing, Scales};
+use stablemate_encodings::{Bits, Codebook, Float, LANES, Nested, Packing, Scales};
 use stablemate_graph::{Dimension, ElementType, TensorType};
 use std::fmt;
 use std::str::FromStr;
@@ -109,10 +109,9 @@ impl FromStr for Storage {
 /// Every packing that exists.
 fn packings() -> impl Iterator<Item = Packing> {
     let floats = [Float::F32, Float::F16, Float::Bf16];
-    let nested =
-        [Nested::MinimumsFour, Nested::MinimumsSix, Nested::CentredSix, Nested::CentredEight];
     let dense = floats.map(|float| [Scales::Centred(float), Scales::Affine(float)]);
-    let scales = dense.into_iter().flatten().chain(nested.map(Scales::Nested));
+    let scales = dense.into_iter().flatten().chain(Nested::ALL.map(Scales::Nested));
+    let scales = scales.chain(Codebook::ALL.map(Scales::Codebook));
     let with_scales = |scales: Scales| {
         let with_group = move |group: usize| {
             Bits::ALL.into_iter().filter_map(move |bits| Packing::new(bits, group, scales).ok())

@@ -43,6 +43,7 @@ pub enum Encoding {
     Q5K,
     #[value(name = "q6_k")]
     Q6K,
+    Mxfp4,
     #[value(name = "mlx-4bit")]
     Mlx4,
     #[value(name = "mlx-8bit")]
@@ -77,6 +78,7 @@ impl Encoding {
             Self::Q4K => Kind::Q4_K,
             Self::Q5K => Kind::Q5_K,
             Self::Q6K => Kind::Q6_K,
+            Self::Mxfp4 => Kind::MXFP4,
             Self::Mlx4 => return Format::Mlx(4),
             Self::Mlx8 => return Format::Mlx(8),
         })
@@ -228,7 +230,7 @@ mod tests {
         let names: Vec<String> = Encoding::value_variants().iter().map(|one| one.name()).collect();
         assert_eq!(
             names.join(" "),
-            "f32 f16 bf16 q4_0 q4_1 q5_0 q5_1 q8_0 q2_k q3_k q4_k q5_k q6_k mlx-4bit mlx-8bit"
+            "f32 f16 bf16 q4_0 q4_1 q5_0 q5_1 q8_0 q2_k q3_k q4_k q5_k q6_k mxfp4 mlx-4bit mlx-8bit"
         );
     }
 }

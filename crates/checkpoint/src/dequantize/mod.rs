@@ -9,8 +9,11 @@ mod affine;
 mod float;
 mod k_quants;
 mod legacy;
+mod mxfp4;
 
 use crate::encoding::{BlockType, Encoding, Float};
+
+pub(crate) use mxfp4::nan_scale;
 
 /// Where the values of a row, or of some blocks, are stored.
 #[derive(Clone, Copy, Default)]
@@ -39,6 +42,8 @@ pub(crate) fn decode(encoding: Encoding, row: Row<'_>, out: &mut [f32]) {
         Encoding::Dense(Float::F16) => float::f16(bytes, out),
         Encoding::Dense(Float::Bf16) => float::bf16(bytes, out),
         Encoding::Affine { bits, group, scales } => affine::decode(bits, group, scales, row, out),
+        Encoding::Mxfp4 => mxfp4::row(row, out),
+        Encoding::Block(BlockType::Mxfp4) => blocks(bytes, out, mxfp4::block),
         Encoding::Block(BlockType::Q4_0) => blocks(bytes, out, legacy::q4_0),
         Encoding::Block(BlockType::Q4_1) => blocks(bytes, out, legacy::q4_1),
         Encoding::Block(BlockType::Q5_0) => blocks(bytes, out, legacy::q5_0),

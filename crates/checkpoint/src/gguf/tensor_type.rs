@@ -92,7 +92,7 @@ mod tests {
                 read += 1;
             }
         }
-        assert_eq!(read, 13);
+        assert_eq!(read, 14);
         assert_eq!(TYPES.len(), (0..100).filter_map(TensorType::from_number).count());
     }
 }

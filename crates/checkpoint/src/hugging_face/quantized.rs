@@ -30,7 +30,7 @@ const ENDINGS: &[(&str, &str)] = &[
     (".quant_map", "bitsandbytes"),
 ];
 
-const INSTEAD: &str = "of quantised checkpoints, those of MLX (mode \"affine\") and GGUF files are read; use one of \
+const INSTEAD: &str = "of quantised checkpoints, those of MLX (modes \"affine\" and \"mxfp4\") and GGUF files are read; use one of \
                        these or the original checkpoint";
 
 /// Looks at config.json, and at the text part of a multimodal one. `mlx`: what the keys that MLX uses say has

@@ -11,7 +11,7 @@ fn word<const BYTES: usize>(block: &[u8; BYTES], at: usize) -> u32 {
 }
 
 /// Codes of 4 bits in 16 bytes from `at` on: the low halves first.
-fn nibbles<const BYTES: usize>(block: &[u8; BYTES], at: usize, codes: &mut [u8; 32]) {
+pub(super) fn nibbles<const BYTES: usize>(block: &[u8; BYTES], at: usize, codes: &mut [u8; 32]) {
     let (low, high) = codes.split_at_mut(16);
     let bytes = block.get(at..).unwrap_or_default();
     for ((low, high), byte) in low.iter_mut().zip(high).zip(bytes) {

@@ -4,6 +4,7 @@
 mod affine;
 mod k_quants;
 mod legacy;
+mod mxfp4;
 mod tensor;
 mod units;
 
@@ -18,14 +19,17 @@ pub(crate) fn codes_and_scales(
     codes: &mut [u8],
     scales: &mut [u32],
 ) {
-    let Encoding::Block(block) = encoding else {
-        if let Encoding::Affine { bits, scales: float, .. } = encoding {
-            affine::row(bits, float, row, codes, scales);
+    let block = match encoding {
+        Encoding::Dense(_) => return,
+        Encoding::Affine { bits, scales: float, .. } => {
+            return affine::row(bits, float, row, codes, scales);
         }
-        return;
+        Encoding::Mxfp4 => return mxfp4::row(row, codes, scales),
+        Encoding::Block(block) => block,
     };
     let bytes = row.values;
     match block {
+        BlockType::Mxfp4 => mxfp4::blocks(bytes, codes, scales),
         BlockType::Q4_0 => centred(bytes, codes, scales, legacy::q4_0),
         BlockType::Q5_0 => centred(bytes, codes, scales, legacy::q5_0),
         BlockType::Q8_0 => centred(bytes, codes, scales, legacy::q8_0),

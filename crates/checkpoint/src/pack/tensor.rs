@@ -58,7 +58,8 @@ impl Tensor<'_> {
     /// Packs one row as [`Self::packing`] says. `out` has [`Packing::row_words`] words.
     ///
     /// # Errors
-    /// [`Error::Request`] if the tensor has no packing, the row does not exist, or `out` has another length.
+    /// [`Error::Request`] if the tensor has no packing, the row does not exist, or `out` has another length;
+    /// [`Error::Tensor`] if a scale is no number.
     pub fn pack_row(&self, row: usize, out: &mut [u32]) -> Result<(), Error> {
         let packing = self.packed()?;
         self.check(row..row.saturating_add(1), packing.row_words(self.row_len()), out)?;
@@ -167,6 +168,7 @@ impl Tensor<'_> {
         codes.resize(columns, 0);
         scales.clear();
         scales.resize(packing.scale_words(columns), 0);
+        self.check_scales(row)?;
         codes_and_scales(self.encoding(), self.stored_row(row), codes, scales);
         put(packing, codes, scales, stride, out);
         Ok(())

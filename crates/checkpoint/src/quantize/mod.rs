@@ -143,8 +143,9 @@ fn check_source(source: &Checkpoint) -> Result<(), Error> {
         return Err(Error::not_a_checkpoint(path, "has no weights that could be quantised"));
     }
     for name in source.tensor_names() {
-        if let Some(Ok(encoding @ (Encoding::Affine { .. } | Encoding::Block(_)))) =
-            source.entry(name).map(|entry| &entry.encoding)
+        if let Some(Ok(
+            encoding @ (Encoding::Affine { .. } | Encoding::Mxfp4 | Encoding::Block(_)),
+        )) = source.entry(name).map(|entry| &entry.encoding)
         {
             let message = format!(
                 "tensor `{name}` is quantised already ({encoding}): quantise the original checkpoint, since \

@@ -84,7 +84,7 @@ impl Item<'_> {
 pub(super) fn float_of(packing: Packing) -> Float {
     match packing.scales() {
         Scales::Affine(float) | Scales::Centred(float) => float,
-        Scales::Nested(_) => Float::F16,
+        Scales::Nested(_) | Scales::Codebook(_) => Float::F16,
     }
 }
 

@@ -16,6 +16,11 @@ fn packings() -> Vec<Packing> {
             all.push(Packing::new(bits, nested.group(), Scales::Nested(nested)).unwrap());
         }
     }
+    for codebook in Codebook::ALL {
+        let new = |group| Packing::new(Bits::Four, group, Scales::Codebook(codebook)).ok();
+        all.extend([16, 32, 64, 128].into_iter().filter_map(new));
+    }
+    assert_eq!(all.len(), 6 * (4 * 6 + 4) + 1 + 3 * 4);
     all
 }
 
@@ -51,12 +56,13 @@ proptest! {
             packing.unpack_row(&words, &mut values);
             for (n, value) in values.iter().enumerate() {
                 let (scale, bias) = packing.scale(&scales, columns, n / packing.group());
-                let expected = match bias {
-                    Some(bias) => scale * f32::from(codes[n]) + bias,
-                    None => scale * (i32::from(codes[n]) - packing.bits().centre()) as f32,
+                let expected = match (bias, packing.codebook()) {
+                    (None, Some(codebook)) => scale * codebook.values()[usize::from(codes[n])],
+                    (Some(bias), _) => scale * f32::from(codes[n]) + bias,
+                    (None, None) => scale * (i32::from(codes[n]) - packing.bits().centre()) as f32,
                 };
                 prop_assert!(value.to_bits() == expected.to_bits() || value.is_nan());
-                prop_assert_eq!(bias.is_none(), packing.centred());
+                prop_assert_eq!(bias.is_some(), packing.has_biases());
             }
         }
     }
@@ -116,4 +122,45 @@ fn the_layout() {
     let mut values = [0.0; 32];
     packing.unpack_row(&words, &mut values);
     assert_eq!(values[..3], [18.0, 3.0, 2.0]);
+
+    // Two groups of MXFP4: scales 2^-1 and 2^3.
+    let packing = Packing::new(Bits::Four, 32, Scales::Codebook(Codebook::Mxfp4)).unwrap();
+    let codes: Vec<u8> = (0..64).map(|n| n % 16).collect();
+    let mut words = [0; 9];
+    packing.pack_row(&codes, &[0x827E], &mut words);
+    assert_eq!(words[..5], [0x7531_6420, 0xFDB9_ECA8, 0x7531_6420, 0xFDB9_ECA8, 0x7531_6420]);
+    assert_eq!(words[8], 0x827E);
+    let mut values = [0.0; 64];
+    packing.unpack_row(&words, &mut values);
+    assert_eq!(values[..8], [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0]);
+    assert_eq!(values[40..48], [0.0, -4.0, -8.0, -12.0, -16.0, -24.0, -32.0, -48.0]);
+
+    let packing =
+        Packing::new(Bits::Four, 64, Scales::Codebook(Codebook::Nf4(Float::F16))).unwrap();
+    let mut words = [0; 9];
+    packing.pack_row(&codes, &[0x4000], &mut words);
+    packing.unpack_row(&words, &mut values);
+    assert_eq!(
+        values[..8],
+        [
+            -2.0,
+            -1.392_385_6,
+            -1.050_146_1,
+            -0.789_835,
+            -0.568_882_76,
+            -0.369_546_86,
+            -0.182_100_07,
+            0.0
+        ]
+    );
+}
+
+#[test]
+fn codebooks_that_do_not_exist() {
+    let new = |bits, group, codebook| {
+        Packing::new(bits, group, Scales::Codebook(codebook)).unwrap_err().to_string()
+    };
+    assert!(new(Bits::Four, 64, Codebook::Mxfp4).contains("groups of 32, not 64"));
+    assert!(new(Bits::Eight, 32, Codebook::Mxfp4).contains("4 bits, not 8"));
+    assert!(new(Bits::Four, 48, Codebook::Nf4(Float::F16)).contains("groups of 48"));
 }

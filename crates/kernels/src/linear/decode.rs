@@ -2,7 +2,7 @@
 
 #![expect(unsafe_op_in_unsafe_fn, reason = "lanes under the contract of `Simd`")]
 
-use stablemate_encodings::LANES;
+use stablemate_encodings::{Codebook, LANES};
 
 use crate::simd::Simd;
 
@@ -15,7 +15,7 @@ pub(super) const fn low_plane(bits: usize) -> usize {
     }
 }
 
-/// How far apart the two pairs are that bytes are made of: see [`quad`].
+/// How far apart the two pairs are that bytes are made of: see [`Codes::quad`].
 pub(super) const fn byte_stride(bits: usize) -> usize {
     8 / low_plane(bits)
 }
@@ -45,43 +45,92 @@ unsafe fn plane<S: Simd>(
     field::<S>(word, width * (pair % pairs), to, ((1 << width) - 1) * 0x0001_0001)
 }
 
-/// Pair `pair` (of 16) of the unit at `unit`: codes `2 · pair` and `2 · pair + 1` in the halves of the lanes.
-#[inline(always)]
-pub(super) unsafe fn pair<S: Simd, const BITS: usize>(
-    unit: *const i32,
-    pair: usize,
-) -> S::Integers {
-    let low = low_plane(BITS);
-    let codes = plane::<S>(unit, 0, low, pair, 0);
-    if BITS == low {
-        return codes;
-    }
-    S::or(codes, plane::<S>(unit, low, BITS - low, pair, low))
+/// What codes stand for, as integers without a sign.
+pub(super) trait Codes: 'static {
+    /// Bits of a code.
+    const BITS: usize;
+
+    /// Pair `pair` (of 16) of the unit at `unit`: what codes `2 · pair` and `2 · pair + 1` stand for in the halves of the
+    /// lanes.
+    unsafe fn pair<S: Simd>(unit: *const i32, pair: usize) -> S::Integers;
+
+    /// Four integers as bytes: pairs `a` and `b = a + stride`, in the order a, b, a, b (even codes, then odd ones), where
+    /// [`quad_pairs`] tells `a`.
+    unsafe fn quad<S: Simd>(unit: *const i32, quad: usize) -> S::Integers;
 }
 
-/// Four codes as bytes: pairs `a` and `b = a + stride`, in the order a, b, a, b (even codes, then odd ones), where
-/// [`quad_pairs`] tells `a`. In the plane of the lowest bits these are bytes of a word already.
-#[inline(always)]
-pub(super) unsafe fn quad<S: Simd, const BITS: usize>(
-    unit: *const i32,
-    quad: usize,
-) -> S::Integers {
-    let low = low_plane(BITS);
-    let stride = byte_stride(BITS);
-    let word = S::load_integers(unit.add(quad / stride * LANES));
-    let mask = (((1u64 << low) - 1) * 0x0101_0101) as u32;
-    let codes = field::<S>(word, low * (quad % stride), 0, mask);
-    if BITS == low {
-        return codes;
+/// The codes themselves.
+pub(super) struct Plain<const BITS: usize>;
+
+/// The elements of MXFP4, doubled and moved up by [`E2m1::CENTRE`].
+pub(super) struct E2m1;
+
+impl E2m1 {
+    /// What zero stands for.
+    pub(super) const CENTRE: i32 = 12;
+
+    const LEVELS: [u8; 16] = {
+        let mut levels = [0; 16];
+        let mut code = 0;
+        while code < 16 {
+            levels[code] = (2.0 * Codebook::Mxfp4.values()[code] + Self::CENTRE as f32) as u8;
+            code += 1;
+        }
+        levels
+    };
+}
+
+impl Codes for E2m1 {
+    const BITS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn pair<S: Simd>(unit: *const i32, pair: usize) -> S::Integers {
+        // Four bytes are those of two pairs: the compiler looks them up once.
+        let word = S::load_integers(unit.add(pair / 4 * LANES));
+        let levels = S::look_up_bytes(&Self::LEVELS, word, 4 * (pair % 2) as u32);
+        field::<S>(levels, 8 * (pair % 4 / 2), 0, 0x00FF_00FF)
     }
-    let width = BITS - low;
-    let pairs = 16 / width;
-    let (a, b) = quad_pairs(stride, quad);
-    let word = S::load_integers(unit.add((low + a / pairs) * LANES));
-    let mask = ((1 << width) - 1) * 0x0001_0001;
-    let first = field::<S>(word, width * (a % pairs), low, mask);
-    let second = field::<S>(word, width * (b % pairs), low + 8, mask);
-    S::or(codes, S::or(first, second))
+
+    #[inline(always)]
+    unsafe fn quad<S: Simd>(unit: *const i32, quad: usize) -> S::Integers {
+        let word = S::load_integers(unit.add(quad / 2 * LANES));
+        S::look_up_bytes(&Self::LEVELS, word, 4 * (quad % 2) as u32)
+    }
+}
+
+impl<const BITS: usize> Codes for Plain<BITS> {
+    const BITS: usize = BITS;
+
+    #[inline(always)]
+    unsafe fn pair<S: Simd>(unit: *const i32, pair: usize) -> S::Integers {
+        let low = low_plane(BITS);
+        let codes = plane::<S>(unit, 0, low, pair, 0);
+        if BITS == low {
+            return codes;
+        }
+        S::or(codes, plane::<S>(unit, low, BITS - low, pair, low))
+    }
+
+    /// In the plane of the lowest bits these are bytes of a word already.
+    #[inline(always)]
+    unsafe fn quad<S: Simd>(unit: *const i32, quad: usize) -> S::Integers {
+        let low = low_plane(BITS);
+        let stride = byte_stride(BITS);
+        let word = S::load_integers(unit.add(quad / stride * LANES));
+        let mask = (((1u64 << low) - 1) * 0x0101_0101) as u32;
+        let codes = field::<S>(word, low * (quad % stride), 0, mask);
+        if BITS == low {
+            return codes;
+        }
+        let width = BITS - low;
+        let pairs = 16 / width;
+        let (a, b) = quad_pairs(stride, quad);
+        let word = S::load_integers(unit.add((low + a / pairs) * LANES));
+        let mask = ((1 << width) - 1) * 0x0001_0001;
+        let first = field::<S>(word, width * (a % pairs), low, mask);
+        let second = field::<S>(word, width * (b % pairs), low + 8, mask);
+        S::or(codes, S::or(first, second))
+    }
 }
 
 /// The pairs of a quad (of 8) of a unit.

@@ -6,9 +6,11 @@
 #![expect(clippy::needless_range_loop, reason = "indices of several arrays, which are unrolled")]
 #![expect(unsafe_op_in_unsafe_fn, reason = "lanes under the contract of `Simd`")]
 
+use std::marker::PhantomData;
+
 use stablemate_encodings::{LANES, UNIT};
 
-use super::decode;
+use super::decode::Codes;
 use crate::isa::Isa;
 use crate::simd::{Operation, Simd};
 
@@ -52,11 +54,15 @@ pub(super) struct Operands {
 /// # Safety
 /// The pointers of the operands are valid for the shapes they have, codes for `groups · group` columns, x too (filled up
 /// to a whole unit).
-pub(super) struct Micro<const BITS: usize, const BYTES: bool, const TOKENS: usize>(pub Operands);
+pub(super) struct Micro<K, const BYTES: bool, const TOKENS: usize>(Operands, PhantomData<K>);
 
-impl<const BITS: usize, const BYTES: bool, const TOKENS: usize> Operation
-    for Micro<BITS, BYTES, TOKENS>
-{
+impl<K, const BYTES: bool, const TOKENS: usize> Micro<K, BYTES, TOKENS> {
+    pub(super) fn new(operands: Operands) -> Self {
+        Self(operands, PhantomData)
+    }
+}
+
+impl<K: Codes, const BYTES: bool, const TOKENS: usize> Operation for Micro<K, BYTES, TOKENS> {
     type Output = ();
 
     #[inline(always)]
@@ -65,17 +71,17 @@ impl<const BITS: usize, const BYTES: bool, const TOKENS: usize> Operation
             if TOKENS == 1 {
                 // One tile after the other, so that memory is read in order. That is what counts here.
                 for tile in 0..TILES {
-                    product::<S, BITS, BYTES, 1, TOKENS, 4>(&self.0, tile);
+                    product::<S, K, BYTES, 1, TOKENS, 4>(&self.0, tile);
                 }
             } else if TOKENS == 2 {
-                product::<S, BITS, BYTES, TILES, TOKENS, 2>(&self.0, 0);
+                product::<S, K, BYTES, TILES, TOKENS, 2>(&self.0, 0);
             } else {
-                product::<S, BITS, BYTES, TILES, TOKENS, 1>(&self.0, 0);
+                product::<S, K, BYTES, TILES, TOKENS, 1>(&self.0, 0);
             }
         } else if matches!(TOKENS, 1 | 4) && !BYTES {
             // Fewer or shorter registers.
             for tile in 0..TILES {
-                product::<S, BITS, BYTES, 1, TOKENS, 1>(&self.0, tile);
+                product::<S, K, BYTES, 1, TOKENS, 1>(&self.0, tile);
             }
         }
     }
@@ -90,7 +96,7 @@ type Totals<S, const R: usize, const N: usize> = [[<S as Simd>::Floats; N]; R];
 #[inline(always)]
 unsafe fn product<
     S: Simd,
-    const BITS: usize,
+    K: Codes,
     const BYTES: bool,
     const R: usize,
     const N: usize,
@@ -101,7 +107,7 @@ unsafe fn product<
 ) {
     let mut totals: Totals<S, R, N> = [[S::zero(); N]; R];
     let mut sums = start::<S, R, N, C>(operands, 0);
-    let words = BITS * LANES;
+    let words = K::BITS * LANES;
     let units = (operands.groups * operands.group).div_ceil(UNIT);
     let units_of_group = operands.group.div_ceil(UNIT);
     let halves = operands.group < UNIT;
@@ -115,7 +121,7 @@ unsafe fn product<
             S::prefetch(next);
             next = next.wrapping_add(64);
         }
-        x = half::<S, BITS, BYTES, R, N, C, 0>(codes, x, &mut sums);
+        x = half::<S, K, BYTES, R, N, C, 0>(codes, x, &mut sums);
         if halves {
             finish::<S, R, N, C>(operands, first, group, &sums, &mut totals);
             group += 1;
@@ -124,7 +130,7 @@ unsafe fn product<
             }
             sums = start::<S, R, N, C>(operands, group);
         }
-        x = half::<S, BITS, BYTES, R, N, C, 1>(codes, x, &mut sums);
+        x = half::<S, K, BYTES, R, N, C, 1>(codes, x, &mut sums);
         left -= 1;
         if left == 0 {
             finish::<S, R, N, C>(operands, first, group, &sums, &mut totals);
@@ -160,7 +166,7 @@ unsafe fn start<S: Simd, const R: usize, const N: usize, const C: usize>(
 #[inline(always)]
 unsafe fn half<
     S: Simd,
-    const BITS: usize,
+    K: Codes,
     const BYTES: bool,
     const R: usize,
     const N: usize,
@@ -172,25 +178,25 @@ unsafe fn half<
     sums: &mut Sums<S, R, N, C>,
 ) -> *const i32 {
     if BYTES {
-        quads::<S, BITS, R, N, C>(codes, x, sums, 4 * HALF);
-        quads::<S, BITS, R, N, C>(codes, x.add(N), sums, 4 * HALF + 1);
-        quads::<S, BITS, R, N, C>(codes, x.add(2 * N), sums, 4 * HALF + 2);
-        quads::<S, BITS, R, N, C>(codes, x.add(3 * N), sums, 4 * HALF + 3);
+        quads::<S, K, R, N, C>(codes, x, sums, 4 * HALF);
+        quads::<S, K, R, N, C>(codes, x.add(N), sums, 4 * HALF + 1);
+        quads::<S, K, R, N, C>(codes, x.add(2 * N), sums, 4 * HALF + 2);
+        quads::<S, K, R, N, C>(codes, x.add(3 * N), sums, 4 * HALF + 3);
         return x.add(4 * N);
     }
-    pairs::<S, BITS, R, N, C>(codes, x, sums, 8 * HALF);
-    pairs::<S, BITS, R, N, C>(codes, x.add(N), sums, 8 * HALF + 1);
-    pairs::<S, BITS, R, N, C>(codes, x.add(2 * N), sums, 8 * HALF + 2);
-    pairs::<S, BITS, R, N, C>(codes, x.add(3 * N), sums, 8 * HALF + 3);
-    pairs::<S, BITS, R, N, C>(codes, x.add(4 * N), sums, 8 * HALF + 4);
-    pairs::<S, BITS, R, N, C>(codes, x.add(5 * N), sums, 8 * HALF + 5);
-    pairs::<S, BITS, R, N, C>(codes, x.add(6 * N), sums, 8 * HALF + 6);
-    pairs::<S, BITS, R, N, C>(codes, x.add(7 * N), sums, 8 * HALF + 7);
+    pairs::<S, K, R, N, C>(codes, x, sums, 8 * HALF);
+    pairs::<S, K, R, N, C>(codes, x.add(N), sums, 8 * HALF + 1);
+    pairs::<S, K, R, N, C>(codes, x.add(2 * N), sums, 8 * HALF + 2);
+    pairs::<S, K, R, N, C>(codes, x.add(3 * N), sums, 8 * HALF + 3);
+    pairs::<S, K, R, N, C>(codes, x.add(4 * N), sums, 8 * HALF + 4);
+    pairs::<S, K, R, N, C>(codes, x.add(5 * N), sums, 8 * HALF + 5);
+    pairs::<S, K, R, N, C>(codes, x.add(6 * N), sums, 8 * HALF + 6);
+    pairs::<S, K, R, N, C>(codes, x.add(7 * N), sums, 8 * HALF + 7);
     x.add(8 * N)
 }
 
 #[inline(always)]
-unsafe fn pairs<S: Simd, const BITS: usize, const R: usize, const N: usize, const C: usize>(
+unsafe fn pairs<S: Simd, K: Codes, const R: usize, const N: usize, const C: usize>(
     codes: [*const i32; R],
     x: *const i32,
     sums: &mut Sums<S, R, N, C>,
@@ -198,7 +204,7 @@ unsafe fn pairs<S: Simd, const BITS: usize, const R: usize, const N: usize, cons
 ) {
     let mut decoded = [S::splat_integer(0); R];
     for r in 0..R {
-        decoded[r] = decode::pair::<S, BITS>(codes[r], pair);
+        decoded[r] = K::pair::<S>(codes[r], pair);
     }
     for n in 0..N {
         let x = S::splat_integer(*x.add(n));
@@ -210,7 +216,7 @@ unsafe fn pairs<S: Simd, const BITS: usize, const R: usize, const N: usize, cons
 }
 
 #[inline(always)]
-unsafe fn quads<S: Simd, const BITS: usize, const R: usize, const N: usize, const C: usize>(
+unsafe fn quads<S: Simd, K: Codes, const R: usize, const N: usize, const C: usize>(
     codes: [*const i32; R],
     x: *const i32,
     sums: &mut Sums<S, R, N, C>,
@@ -218,7 +224,7 @@ unsafe fn quads<S: Simd, const BITS: usize, const R: usize, const N: usize, cons
 ) {
     let mut decoded = [S::splat_integer(0); R];
     for r in 0..R {
-        decoded[r] = decode::quad::<S, BITS>(codes[r], quad);
+        decoded[r] = K::quad::<S>(codes[r], quad);
     }
     for n in 0..N {
         let x = S::splat_integer(*x.add(n));

@@ -2,6 +2,7 @@
 
 mod activation;
 mod checks;
+mod codebook;
 mod decode;
 mod dense;
 mod embed;
@@ -66,7 +67,7 @@ impl Kernels {
     /// `out = x · Wᵀ + residual` of several weights at once. `x` is `[T, columns]`; tokens with
     /// `live[t] < 0` are padding: their results are 0.
     ///
-    /// Packed weights are multiplied as [`Self::activations`] says, dense ones in f32. A token's results are the same bits
+    /// Packed weights are multiplied as [`Self::activations`] says, dense ones and NF4 in f32. A token's results are the same bits
     /// whatever else is computed with it, and on however many threads.
     ///
     /// # Errors

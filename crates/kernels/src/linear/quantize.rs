@@ -1,10 +1,10 @@
-//! Activations as integers, in groups as long as the weights', laid out as the inner product reads them.
+//! Activations as the inner product reads them: as integers, in groups as long as the weights', or as they are.
 
 #![expect(unsafe_op_in_unsafe_fn, reason = "lanes under the contract of `Simd`")]
 
-use stablemate_encodings::{LANES, Packing, UNIT};
+use stablemate_encodings::{Codebook, LANES, Packing, UNIT};
 
-use super::decode::{byte_stride, quad_pairs};
+use super::decode::{E2m1, byte_stride, quad_pairs};
 use super::scratch::Shared;
 use super::tokens::{Block, Tokens};
 use crate::isa::Isa;
@@ -17,37 +17,67 @@ const PARALLEL: usize = 1 << 15;
 /// Below, a group's largest value counts as 0: its reciprocal would not be finite.
 const SMALLEST: f32 = 1e-30;
 
-/// What the integers depend on besides x.
+/// What the words depend on besides x.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Form {
     group: usize,
-    /// What is subtracted from codes.
+    /// What is subtracted from what codes stand for.
     centre: i32,
     /// The largest integer.
     limit: i32,
-    /// Bytes four to a word, in the order of the weights' bytes ([`quad_pairs`]), instead of pairs of i16.
-    byte_stride: Option<usize>,
+    layout: Layout,
+}
+
+/// What a word holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    /// A pair of i16.
+    Pairs,
+    /// Four bytes, in the order of the weights' bytes ([`quad_pairs`]) with this stride.
+    Bytes(usize),
+    /// A value as it is: there are no integers.
+    Floats,
 }
 
 impl Form {
     pub(super) fn new(kernels: &Kernels, packing: Packing) -> Self {
         let int8 = kernels.activations() == Activations::Int8;
         let bytes = int8 && kernels.isa().byte_products();
-        Self {
-            group: packing.group(),
-            centre: if packing.centred() { packing.bits().centre() } else { 0 },
-            limit: if int8 { 127 } else { 32767 },
-            byte_stride: bytes.then(|| byte_stride(packing.bits().count())),
-        }
+        let group = packing.group();
+        let centre = match packing.codebook() {
+            Some(Codebook::Nf4(_)) => {
+                return Self { group, centre: 0, limit: 0, layout: Layout::Floats };
+            }
+            Some(Codebook::Mxfp4) => E2m1::CENTRE,
+            None if packing.has_biases() => 0,
+            None => packing.bits().centre(),
+        };
+        let layout =
+            if bytes { Layout::Bytes(byte_stride(packing.bits().count())) } else { Layout::Pairs };
+        Self { group, centre, limit: if int8 { 127 } else { 32767 }, layout }
     }
 
     /// Whether integers are bytes.
     pub(super) fn bytes(self) -> bool {
-        self.byte_stride.is_some()
+        matches!(self.layout, Layout::Bytes(_))
+    }
+
+    /// Whether values stay as they are.
+    pub(super) fn floats(self) -> bool {
+        self.layout == Layout::Floats
+    }
+
+    /// Words of a unit of values.
+    fn unit_words(self) -> usize {
+        match self.layout {
+            Layout::Pairs => UNIT / 2,
+            Layout::Bytes(_) => UNIT / 4,
+            Layout::Floats => UNIT,
+        }
     }
 }
 
-/// Quantised activations, kept from one call to the next for their memory.
+/// Activations in a form, kept from one call to the next for their memory.
 #[derive(Default)]
 pub(super) struct Quantized {
     words: Vec<i32>,
@@ -83,7 +113,7 @@ impl Quantized {
         tokens: &Tokens,
     ) {
         let units = columns.div_ceil(UNIT);
-        self.words_per_token = units * if form.bytes() { UNIT / 4 } else { UNIT / 2 };
+        self.words_per_token = units * form.unit_words();
         self.groups = columns / form.group;
         let padded = tokens.padded();
         grow(&mut self.words, padded * self.words_per_token);
@@ -148,6 +178,14 @@ impl Filler<'_> {
                 self.sums.part(at * self.groups, width * self.groups),
             )
         };
+        if self.form.floats() {
+            for n in 0..width {
+                let token = tokens.live(block).get(n);
+                let x = token.map_or(&[][..], |token| &self.x[token * self.columns..]);
+                spread_floats(&x[..x.len().min(self.columns)], &mut words[n..], width);
+            }
+            return;
+        }
         let mut row = Row::new(self.columns, self.groups);
         for n in 0..width {
             match tokens.live(block).get(n) {
@@ -170,7 +208,7 @@ impl Filler<'_> {
     /// Writes a row's words, `width` apart.
     fn spread_row(&self, row: &[i16], words: &mut [i32], width: usize) {
         let pair = |low: i16, high: i16| i32::from(low) & 0xFFFF | i32::from(high) << 16;
-        let Some(stride) = self.form.byte_stride else {
+        let Layout::Bytes(stride) = self.form.layout else {
             let (pairs, _) = row.as_chunks();
             if width == 1 {
                 for ([low, high], word) in pairs.iter().zip(words) {
@@ -191,6 +229,14 @@ impl Filler<'_> {
                 *word = i32::from_le_bytes(bytes.map(|value| value as i8 as u8));
             }
         }
+    }
+}
+
+/// Writes the bits of a row, `width` apart, and zeros behind it.
+fn spread_floats(row: &[f32], words: &mut [i32], width: usize) {
+    let bits = row.iter().map(|value| value.to_bits() as i32).chain(std::iter::repeat(0));
+    for (word, bits) in words.iter_mut().step_by(width).zip(bits) {
+        *word = bits;
     }
 }
 

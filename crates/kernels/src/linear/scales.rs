@@ -2,16 +2,17 @@
 
 #![expect(unsafe_op_in_unsafe_fn, reason = "lanes under the contract of `Simd`")]
 
-use stablemate_encodings::{Float, LANES, Nested, Packing, Scales};
+use stablemate_encodings::{Codebook, Float, LANES, Nested, Packing, Scales};
 
 use super::micro::TILES;
 use crate::simd::{Operation, Simd};
 
-/// Decodes the scales of one tile, and its biases unless the packing is centred.
+/// Decodes the scales of one tile, and its biases if the packing has any. Those of MXFP4 are halved, because its elements
+/// are multiplied doubled.
 ///
 /// # Safety
 /// `words` are the tile's words of scales, for `columns`. `scales` and `biases` are `[groups, TILES, 16]` from this tile's
-/// place in the first group on; biases are written only if the packing is not centred.
+/// place in the first group on; biases are written only if the packing has them.
 pub(super) struct DecodeScales {
     pub packing: Packing,
     pub columns: usize,
@@ -29,7 +30,10 @@ impl Operation for DecodeScales {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         match self.packing.scales() {
-            Scales::Centred(float) => self.centred::<S>(float),
+            Scales::Centred(float) | Scales::Codebook(Codebook::Nf4(float)) => {
+                self.centred::<S>(float);
+            }
+            Scales::Codebook(Codebook::Mxfp4) => self.exponents::<S>(),
             Scales::Affine(float) => self.affine::<S>(float),
             Scales::Nested(Nested::MinimumsFour) => self.minimums_four::<S>(),
             Scales::Nested(Nested::MinimumsSix) => self.minimums_six::<S>(),
@@ -117,6 +121,25 @@ impl DecodeScales {
         }
         if groups % 2 == 1 {
             self.put::<S>(groups - 1, low::<S>(float, self.word::<S>(groups / 2)));
+        }
+    }
+
+    /// Bytes `e` as `2^(e − 128)`.
+    #[inline(always)]
+    unsafe fn exponents<S: Simd>(&self) {
+        let half = S::splat(0.5);
+        let smallest = S::splat(Codebook::exponent(0));
+        for group in 0..self.groups() {
+            // The byte becomes the exponent of a float.
+            let word = self.word::<S>(group / 4);
+            let moved = match group % 4 {
+                0 => S::shift_left::<23>(word),
+                1 => S::shift_left::<15>(word),
+                2 => S::shift_left::<7>(word),
+                _ => S::shift_right::<1>(word),
+            };
+            let scale = S::as_floats(S::and(moved, S::splat_integer(0xFF << 23)));
+            self.put::<S>(group, S::multiply(half, S::maximum(scale, smallest)));
         }
     }
 

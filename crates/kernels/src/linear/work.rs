@@ -7,9 +7,11 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use stablemate_encodings::{LANES, Packing, UNIT};
+use stablemate_encodings::{Codebook, LANES, Packing, UNIT};
 
 use super::activation::Activation;
+use super::codebook::TableProduct;
+use super::decode::{Codes, E2m1, Plain};
 use super::dense::{self, DenseRows};
 use super::finish::{Epilogue, Finish};
 use super::micro::{BLOCK, Micro, Operands, TILES};
@@ -115,7 +117,8 @@ pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<
     // Its other parts are needed by this thread's own tasks.
     SCRATCH.set(scratch);
     quantize(kernels, x, columns, &tokens, parts, &mut quantized);
-    let row_bytes = if quantized.iter().any(|(form, _)| form.is_some()) { 2 } else { 4 };
+    let integers = |(form, _): &(Option<Form>, _)| form.is_some_and(|form| !form.floats());
+    let row_bytes = if quantized.iter().any(integers) { 2 } else { 4 };
     let most = RUN_BYTES / (row_bytes * columns).max(1);
     let runs = tokens.runs(most);
     let largest = runs.iter().map(|run| run.len()).max().unwrap_or(0) * WIDEST;
@@ -307,7 +310,7 @@ impl Region<'_> {
         let columns = matrix.columns;
         let count = columns / packing.group() * BLOCK;
         let scales = scales.take(count);
-        let biases = biases.take(if packing.centred() { 0 } else { count });
+        let biases = biases.take(if packing.has_biases() { count } else { 0 });
         let tile_words = packing.row_words(columns) * LANES;
         for n in 0..TILES {
             let tile = tile(matrix, rows, n);
@@ -353,7 +356,7 @@ impl Region<'_> {
             x_scales: x.scales,
             x_sums: x.sums,
             scales: weight.scales,
-            biases: if packing.centred() { std::ptr::null() } else { weight.biases },
+            biases: if packing.has_biases() { weight.biases } else { std::ptr::null() },
             group: packing.group(),
             groups: self.columns / packing.group(),
             out,
@@ -383,31 +386,51 @@ fn tile(matrix: Matrix<'_>, rows: usize, n: usize) -> usize {
 unsafe fn multiply(isa: Isa, packing: Packing, bytes: bool, width: usize, operands: Operands) {
     // SAFETY: passed on.
     unsafe {
+        match packing.codebook() {
+            Some(Codebook::Mxfp4) => return multiply_codes::<E2m1>(isa, bytes, width, operands),
+            Some(codebook) => return multiply_table(isa, codebook, width, operands),
+            None => {}
+        }
         match packing.bits().count() {
-            2 => multiply_bits::<2>(isa, bytes, width, operands),
-            3 => multiply_bits::<3>(isa, bytes, width, operands),
-            4 => multiply_bits::<4>(isa, bytes, width, operands),
-            5 => multiply_bits::<5>(isa, bytes, width, operands),
-            6 => multiply_bits::<6>(isa, bytes, width, operands),
-            _ => multiply_bits::<8>(isa, bytes, width, operands),
+            2 => multiply_codes::<Plain<2>>(isa, bytes, width, operands),
+            3 => multiply_codes::<Plain<3>>(isa, bytes, width, operands),
+            4 => multiply_codes::<Plain<4>>(isa, bytes, width, operands),
+            5 => multiply_codes::<Plain<5>>(isa, bytes, width, operands),
+            6 => multiply_codes::<Plain<6>>(isa, bytes, width, operands),
+            _ => multiply_codes::<Plain<8>>(isa, bytes, width, operands),
         }
     }
 }
 
 /// # Safety
 /// As [`Micro`] with this width.
-unsafe fn multiply_bits<const BITS: usize>(isa: Isa, bytes: bool, width: usize, o: Operands) {
+unsafe fn multiply_codes<K: Codes>(isa: Isa, bytes: bool, width: usize, o: Operands) {
     // SAFETY: passed on.
     unsafe {
         match (bytes, width) {
-            (false, 1) => dispatch(isa, Micro::<BITS, false, 1>(o)),
-            (false, 2) => dispatch(isa, Micro::<BITS, false, 2>(o)),
-            (false, 4) => dispatch(isa, Micro::<BITS, false, 4>(o)),
-            (false, _) => dispatch(isa, Micro::<BITS, false, 8>(o)),
-            (true, 1) => dispatch(isa, Micro::<BITS, true, 1>(o)),
-            (true, 2) => dispatch(isa, Micro::<BITS, true, 2>(o)),
-            (true, 4) => dispatch(isa, Micro::<BITS, true, 4>(o)),
-            (true, _) => dispatch(isa, Micro::<BITS, true, 8>(o)),
+            (false, 1) => dispatch(isa, Micro::<K, false, 1>::new(o)),
+            (false, 2) => dispatch(isa, Micro::<K, false, 2>::new(o)),
+            (false, 4) => dispatch(isa, Micro::<K, false, 4>::new(o)),
+            (false, _) => dispatch(isa, Micro::<K, false, 8>::new(o)),
+            (true, 1) => dispatch(isa, Micro::<K, true, 1>::new(o)),
+            (true, 2) => dispatch(isa, Micro::<K, true, 2>::new(o)),
+            (true, 4) => dispatch(isa, Micro::<K, true, 4>::new(o)),
+            (true, _) => dispatch(isa, Micro::<K, true, 8>::new(o)),
+        }
+    }
+}
+
+/// # Safety
+/// As [`TableProduct`] with this width.
+unsafe fn multiply_table(isa: Isa, codebook: Codebook, width: usize, operands: Operands) {
+    let table = codebook.values();
+    // SAFETY: passed on.
+    unsafe {
+        match width {
+            1 => dispatch(isa, TableProduct::<1> { operands, table }),
+            2 => dispatch(isa, TableProduct::<2> { operands, table }),
+            4 => dispatch(isa, TableProduct::<4> { operands, table }),
+            _ => dispatch(isa, TableProduct::<8> { operands, table }),
         }
     }
 }

@@ -67,6 +67,7 @@ unsafe fn fold_quarters(a: [__m256; 2], b: [__m256; 2]) -> __m256 {
 impl Simd for Avx2 {
     type Floats = [__m256; 2];
     type Integers = [__m256i; 2];
+    type Table = [__m256; 2];
 
     const ISA: Isa = Isa::Avx2;
 
@@ -280,5 +281,33 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn prefetch(at: *const u8) {
         _mm_prefetch::<_MM_HINT_T1>(at.cast());
+    }
+    #[inline(always)]
+    unsafe fn table(values: &[f32; 16]) -> [__m256; 2] {
+        Self::load(values.as_ptr())
+    }
+    #[inline(always)]
+    unsafe fn look_up(table: [__m256; 2], a: [__m256i; 2], from: u32) -> [__m256; 2] {
+        let places = Self::shift_right_by(a, from);
+        // The highest of the four bits becomes the sign, which chooses the half of the table.
+        let halves = Self::as_floats(Self::shift_left_by(a, 28 - from));
+        [
+            _mm256_blendv_ps(
+                _mm256_permutevar8x32_ps(table[0], places[0]),
+                _mm256_permutevar8x32_ps(table[1], places[0]),
+                halves[0],
+            ),
+            _mm256_blendv_ps(
+                _mm256_permutevar8x32_ps(table[0], places[1]),
+                _mm256_permutevar8x32_ps(table[1], places[1]),
+                halves[1],
+            ),
+        ]
+    }
+    #[inline(always)]
+    unsafe fn look_up_bytes(table: &[u8; 16], a: [__m256i; 2], from: u32) -> [__m256i; 2] {
+        let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+        let places = Self::and(Self::shift_right_by(a, from), [_mm256_set1_epi8(15); 2]);
+        [_mm256_shuffle_epi8(table, places[0]), _mm256_shuffle_epi8(table, places[1])]
     }
 }

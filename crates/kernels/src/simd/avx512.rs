@@ -53,6 +53,7 @@ unsafe fn dot_pairs(mut sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
 impl Simd for Avx512 {
     type Floats = __m512;
     type Integers = __m512i;
+    type Table = __m512;
 
     const ISA: Isa = Isa::Avx512;
 
@@ -238,5 +239,20 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn prefetch(at: *const u8) {
         _mm_prefetch::<_MM_HINT_T0>(at.cast());
+    }
+    #[inline(always)]
+    unsafe fn table(values: &[f32; 16]) -> __m512 {
+        Self::load(values.as_ptr())
+    }
+    #[inline(always)]
+    unsafe fn look_up(table: __m512, a: __m512i, from: u32) -> __m512 {
+        // Only the lowest four bits count.
+        _mm512_permutexvar_ps(Self::shift_right_by(a, from), table)
+    }
+    #[inline(always)]
+    unsafe fn look_up_bytes(table: &[u8; 16], a: __m512i, from: u32) -> __m512i {
+        let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
+        let places = _mm512_and_si512(Self::shift_right_by(a, from), _mm512_set1_epi8(15));
+        _mm512_shuffle_epi8(table, places)
     }
 }

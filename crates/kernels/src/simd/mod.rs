@@ -24,6 +24,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     type Floats: Copy;
     /// Sixteen i32 (or u32, or pairs of i16).
     type Integers: Copy;
+    /// Sixteen f32 to be looked up.
+    type Table: Copy;
 
     /// Which instruction set this is.
     const ISA: Isa;
@@ -111,6 +113,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     ) -> Self::Integers {
         sum
     }
+
+    unsafe fn table(values: &[f32; 16]) -> Self::Table;
+    /// The values numbered by the four bits of each lane from `from <= 28` on.
+    unsafe fn look_up(table: Self::Table, a: Self::Integers, from: u32) -> Self::Floats;
+    /// The bytes numbered by the four bits of each byte from `from <= 4` on.
+    unsafe fn look_up_bytes(table: &[u8; 16], a: Self::Integers, from: u32) -> Self::Integers;
 
     /// A hint that the cache line of `at` will be read soon. Any address is allowed.
     unsafe fn prefetch(_at: *const u8) {}

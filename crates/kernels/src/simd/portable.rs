@@ -44,6 +44,7 @@ fn widen_f16(bits: i32) -> f32 {
 impl Simd for Portable {
     type Floats = [f32; LANES];
     type Integers = [i32; LANES];
+    type Table = [f32; LANES];
 
     const ISA: Isa = Isa::Portable;
 
@@ -239,6 +240,21 @@ impl Simd for Portable {
             let low = i32::from(a[lane] as i16) * i32::from(b[lane] as i16);
             let high = (a[lane] >> 16) * (b[lane] >> 16);
             sum[lane].wrapping_add(low).wrapping_add(high)
+        })
+    }
+    #[inline(always)]
+    unsafe fn table(values: &[f32; 16]) -> [f32; LANES] {
+        *values
+    }
+    #[inline(always)]
+    unsafe fn look_up(table: [f32; LANES], a: [i32; LANES], from: u32) -> [f32; LANES] {
+        map(a, |a| table[(a >> from & 15) as usize])
+    }
+    #[inline(always)]
+    unsafe fn look_up_bytes(table: &[u8; 16], a: [i32; LANES], from: u32) -> [i32; LANES] {
+        map(a, |a| {
+            let entry = |byte: u8| table[usize::from(byte >> from & 15)];
+            i32::from_ne_bytes(a.to_ne_bytes().map(entry))
         })
     }
 }

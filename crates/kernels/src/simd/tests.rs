@@ -48,7 +48,12 @@ impl Operation for Exact<'_> {
             let nan = |bits: &u16| if bits & 0x7FFF > 0x7C00 { 0x7E00 } else { u32::from(*bits) };
             let mut narrow = [0i16; 16];
             S::store_i16(i, narrow.as_mut_ptr());
+            let bytes: [u8; 16] = std::array::from_fn(|n| self.more[n] as u8);
+            let four = self.count as u32 / 4 * 4;
+            let table = S::table(self.others);
             vec![
+                ("look_up_bytes", integers::<S>(S::look_up_bytes(&bytes, i, four & 4))),
+                ("look_up", floats::<S>(S::look_up(table, i, 2 * four + 4))),
                 ("load_part", floats::<S>(S::load_part(part.as_ptr(), self.count))),
                 ("store_part", floats::<S>(S::load(stored.as_ptr()))),
                 ("load_f16", floats::<S>(S::load_f16(self.integers.as_ptr().cast()))),

@@ -18,6 +18,17 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
+/// One of the packings; codebooks, which are few, as often as the others.
+fn which() -> impl Strategy<Value = usize> {
+    let (all, last) = (packings().len(), codebooks().len());
+    prop_oneof![0..all - last, all - last..all]
+}
+
+/// Those of the packings that come last.
+fn codebooks() -> Vec<Packing> {
+    packings().into_iter().filter(|packing| packing.codebook().is_some()).collect()
+}
+
 /// A packing, and columns that it can have.
 fn packed_shape(which: usize, columns: usize) -> (Packing, usize) {
     let all = packings();
@@ -31,7 +42,7 @@ proptest! {
 
     #[test]
     fn packed_products(
-        seed: u64, which: usize, int8: bool, tokens in 1usize..30, rows in 1usize..70, columns in 0usize..400,
+        seed: u64, which in which(), int8: bool, tokens in 1usize..30, rows in 1usize..70, columns in 0usize..400,
     ) {
         let random = &mut Random::new(seed);
         let (packing, columns) = packed_shape(which, columns);
@@ -87,7 +98,7 @@ proptest! {
     /// A row's bits depend on nothing beside it: tokens, threads, other products, padding.
     #[test]
     fn rows_stand_alone(
-        seed: u64, which: usize, dense: bool, int8: bool, tokens in 2usize..60, rows in 1usize..200, columns in 1usize..300,
+        seed: u64, which in which(), dense: bool, int8: bool, tokens in 2usize..60, rows in 1usize..200, columns in 1usize..300,
     ) {
         let random = &mut Random::new(seed);
         let (packing, packed_columns) = packed_shape(which, columns);
@@ -123,7 +134,7 @@ proptest! {
 
     #[test]
     fn gates_and_residuals(
-        seed: u64, which: usize, other: usize, tokens in 1usize..20, rows in 1usize..70, columns in 0usize..300,
+        seed: u64, which in which(), other in which(), tokens in 1usize..20, rows in 1usize..70, columns in 0usize..300,
     ) {
         let random = &mut Random::new(seed);
         let (packing, columns) = packed_shape(which, columns);
@@ -160,7 +171,7 @@ proptest! {
 
     #[test]
     fn embedded_rows(
-        seed: u64, which: usize, dense: bool, tokens in 0usize..300, rows in 1usize..70, columns in 1usize..300,
+        seed: u64, which in which(), dense: bool, tokens in 0usize..300, rows in 1usize..70, columns in 1usize..300,
     ) {
         let random = &mut Random::new(seed);
         let (packing, packed_columns) = packed_shape(which, columns);
@@ -268,5 +279,68 @@ fn many_tokens() {
         let got = bits(&out[token * 40..][..40]);
         let row = &x[token * columns..][..columns];
         assert_eq!(got, bits(&linear(&kernels, row, &[*live], &weight)), "{token}");
+    }
+}
+
+/// Every scale of MXFP4, the smallest among them, which is no normal number.
+#[test]
+fn scales_of_mxfp4() {
+    let random = &mut Random::new(13);
+    let packing = codebooks()[0];
+    let columns = 255 * packing.group();
+    let weight = Stored::mxfp4_of_all_scales(3, columns, random);
+    for isa in isas() {
+        let kernels = Kernels::new(isa, 1, Activations::Exact);
+        for group in 0..255 {
+            // So large that the products of the smallest scales are normal numbers.
+            let value = if group < 128 { 1048576.0 } else { 0.5 };
+            let mut x = vec![0.0; columns];
+            x[group * packing.group() + 2] = value;
+            let out = linear(&kernels, &x, &[0], &weight);
+            for (row, got) in out.iter().enumerate() {
+                let expected = value * weight.values[row * columns + group * packing.group() + 2];
+                // f32 has no 6 · 2^127.
+                let off = if *got == expected { 0.0 } else { (got - expected).abs() };
+                assert!(off <= 1e-6 * expected.abs(), "{isa} {group}: {got}, not {expected}");
+            }
+        }
+    }
+}
+
+/// Few products, and every path through memory: part of a tile, a tile more than a block of rows, tokens beyond a block.
+#[test]
+fn ragged_sizes() {
+    let random = &mut Random::new(17);
+    let floats = [Float::F32, Float::F16, Float::Bf16];
+    let packed = packings().into_iter().map(|packing| (Some(packing), Float::F32));
+    for (packing, float) in packed.chain(floats.map(|float| (None, float))) {
+        for (rows, tokens) in [(3, 1), (33, 5)] {
+            let weight = match packing {
+                Some(packing) => Stored::packed(packing, rows, packing.granularity(), random),
+                None => Stored::dense(float, rows, 19, random),
+            };
+            let columns = weight.columns;
+            let x = random.floats(tokens * columns);
+            let residual = random.floats(tokens * rows);
+            let mut looked_up = vec![f32::NAN; 2 * columns];
+            let mut out = vec![f32::NAN; tokens * rows];
+            for isa in isas() {
+                let kernels = Kernels::new(isa, 2, Activations::Exact);
+                let (matrix, live) = (weight.matrix(), vec![0; tokens]);
+                let product = Product { matrix, residual: Some(&residual), out: &mut out };
+                kernels.linear(&x, &live, &mut [product]).unwrap();
+                let expected = weight.product(&x);
+                for ((got, residual), (expected, size)) in out.iter().zip(&residual).zip(expected) {
+                    let off = (f64::from(*got) - f64::from(*residual) - expected).abs();
+                    // Of a group, whose largest value is at most 1, half a unit of 16 bits is lost for each value.
+                    assert!(off <= 1e-3 * size + 1e-6, "{isa} {packing:?} {float}");
+                }
+                kernels.gated(&x, &live, matrix, matrix, Activation::Silu, &mut out).unwrap();
+                assert!(out.iter().all(|value| value.is_finite()));
+                kernels.embed(matrix, &[rows as i32 - 1, 0], &mut looked_up).unwrap();
+                let last = &weight.values[(rows - 1) * columns..];
+                assert_eq!(bits(&looked_up[..columns]), bits(last), "{isa} {packing:?}");
+            }
+        }
     }
 }

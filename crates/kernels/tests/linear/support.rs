@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 use stablemate_encodings::{
-    Bits, Float, LANES, Nested, Packing, Scales, interleave, pack_six_bits,
+    Bits, Codebook, Float, LANES, Nested, Packing, Scales, interleave, pack_six_bits,
 };
 use stablemate_kernels::{Isa, Matrix, Weight};
 
@@ -73,6 +73,10 @@ pub fn packings() -> Vec<Packing> {
     ] {
         all.push(Packing::new(bits, nested.group(), Scales::Nested(nested)).unwrap());
     }
+    for codebook in Codebook::ALL {
+        let new = |group| Packing::new(Bits::Four, group, Scales::Codebook(codebook)).ok();
+        all.extend([16, 32, 64, 128].into_iter().filter_map(new));
+    }
     all
 }
 
@@ -89,11 +93,20 @@ fn scale_words(packing: Packing, columns: usize, random: &mut Random) -> Vec<u32
     let blocks = columns / Nested::SUPER_BLOCK;
     let scale = |random: &mut Random| 0.01 + 0.05 * random.float();
     match packing.scales() {
-        Scales::Centred(Float::F32) => (0..groups).map(|_| scale(random).to_bits()).collect(),
+        Scales::Codebook(Codebook::Mxfp4) => {
+            let exponents: Vec<u32> = (0..groups).map(|_| 118 + random.bits() % 8).collect();
+            let word = |four: &[u32]| four.iter().rev().fold(0, |word, byte| word << 8 | byte);
+            exponents.chunks(4).map(word).collect()
+        }
+        Scales::Centred(Float::F32) | Scales::Codebook(Codebook::Nf4(Float::F32)) => {
+            (0..groups).map(|_| scale(random).to_bits()).collect()
+        }
         Scales::Affine(Float::F32) => (0..2 * groups).map(|_| scale(random).to_bits()).collect(),
-        Scales::Centred(float) | Scales::Affine(float) => (0..packing.scale_words(columns))
-            .map(|_| half_bits(float, scale(random)) | half_bits(float, scale(random)) << 16)
-            .collect(),
+        Scales::Centred(float) | Scales::Affine(float) | Scales::Codebook(Codebook::Nf4(float)) => {
+            (0..packing.scale_words(columns))
+                .map(|_| half_bits(float, scale(random)) | half_bits(float, scale(random)) << 16)
+                .collect()
+        }
         Scales::Nested(nested) => {
             let mut factors = Vec::new();
             let mut words = Vec::new();
@@ -148,6 +161,28 @@ pub struct Quantization {
 
 impl Stored {
     pub fn packed(packing: Packing, rows: usize, columns: usize, random: &mut Random) -> Self {
+        Self::with_scales(packing, rows, columns, random, |random| {
+            scale_words(packing, columns, random)
+        })
+    }
+
+    /// Each group of a row has another scale: 255 groups have all.
+    pub fn mxfp4_of_all_scales(rows: usize, columns: usize, random: &mut Random) -> Self {
+        let scales = Scales::Codebook(Codebook::Mxfp4);
+        let packing = Packing::new(Bits::Four, Codebook::MXFP4_GROUP, scales).unwrap();
+        let words: Vec<u32> = (0..packing.scale_words(columns) as u32)
+            .map(|n| u32::from_le_bytes([0, 1, 2, 3].map(|byte| (4 * n + byte) as u8)))
+            .collect();
+        Self::with_scales(packing, rows, columns, random, |_| words.clone())
+    }
+
+    fn with_scales(
+        packing: Packing,
+        rows: usize,
+        columns: usize,
+        random: &mut Random,
+        scale_words: impl Fn(&mut Random) -> Vec<u32>,
+    ) -> Self {
         let row_words = packing.row_words(columns);
         let mask = ((1u32 << packing.bits().count()) - 1) as u8;
         let mut packed = Vec::new();
@@ -155,7 +190,7 @@ impl Stored {
         let mut quantization = Quantization { codes: Vec::new(), scales: Vec::new() };
         for row in 0..rows {
             let codes: Vec<u8> = (0..columns).map(|_| random.bits() as u8 & mask).collect();
-            let scales = scale_words(packing, columns, random);
+            let scales = scale_words(random);
             let mut words = vec![0; row_words];
             packing.pack_row(&codes, &scales, &mut words);
             packing.unpack_row(&words, &mut values[row * columns..][..columns]);
@@ -213,30 +248,37 @@ impl Stored {
         out
     }
 
-    /// The same for packed weights and activations rounded to integers up to `limit`, the magnitudes being those of the
-    /// parts with and without bias, and the error of rounding x at most.
+    /// The same for packed weights and activations rounded to integers up to `limit` (with NF4 they stay as they are), the
+    /// magnitudes being those of the parts with and without bias, and the error of rounding x at most.
     pub fn rounded_product(&self, x: &[f32], limit: f32) -> Vec<(f64, f64, f64)> {
         let Data::Packed(packing, _, quantization) = &self.data else { panic!("it is dense") };
-        let (group, centre) = (packing.group(), packing.bits().centre());
+        let group = packing.group();
+        let floats = matches!(packing.codebook(), Some(Codebook::Nf4(_)));
+        let limit = (!floats).then_some(limit);
         let mut out = Vec::new();
         for x in x.chunks_exact(self.columns) {
-            let rounded: Vec<(f64, Vec<i64>)> = x.chunks(group).map(|x| round(x, limit)).collect();
+            let rounded: Vec<(f64, Vec<f64>)> = x.chunks(group).map(|x| round(x, limit)).collect();
             for row in 0..self.rows {
                 let (mut sum, mut size, mut error) = (0.0, 0.0, 0.0);
                 for (n, (x_scale, x)) in rounded.iter().enumerate() {
                     let at = row * self.columns + n * group;
-                    let codes = &quantization.codes[at..][..group];
                     let (scale, bias) = quantization.scales[row * rounded.len() + n];
-                    let offset = if bias.is_none() { i64::from(centre) } else { 0 };
-                    let pairs = codes.iter().zip(x);
-                    let dot: i64 = pairs.map(|(code, x)| (i64::from(*code) - offset) * x).sum();
-                    let first = f64::from(scale) * x_scale * dot as f64;
-                    let total: i64 = x.iter().sum();
-                    let second = f64::from(bias.unwrap_or(0.0)) * x_scale * total as f64;
-                    sum += first + second;
-                    size += first.abs() + second.abs();
+                    let levels = quantization.codes[at..][..group].iter();
+                    let levels = levels.map(|code| f64::from(packing.level(*code)));
+                    let products: Vec<f64> = levels.zip(x).map(|(level, x)| level * x).collect();
+                    // Integers are added up exactly.
+                    let magnitude = match floats {
+                        true => products.iter().map(|product| product.abs()).sum::<f64>(),
+                        false => products.iter().sum::<f64>().abs(),
+                    };
+                    let factor = f64::from(scale) * x_scale;
+                    let total: f64 = x.iter().sum();
+                    let second = f64::from(bias.unwrap_or(0.0)) * x_scale * total;
+                    sum += factor * products.iter().sum::<f64>() + second;
+                    size += factor.abs() * magnitude + second.abs();
                     let weights = self.values[at..][..group].iter();
-                    error += x_scale / 2.0 * weights.map(|w| f64::from(w.abs())).sum::<f64>();
+                    let weights = weights.map(|w| f64::from(w.abs())).sum::<f64>();
+                    error += if floats { 0.0 } else { x_scale / 2.0 * weights };
                 }
                 out.push((sum, size, error));
             }
@@ -245,12 +287,16 @@ impl Stored {
     }
 }
 
-/// A group of x as integers and their scale.
-fn round(x: &[f32], limit: f32) -> (f64, Vec<i64>) {
+/// A group of x as integers and their scale; as it is without a limit.
+fn round(x: &[f32], limit: Option<f32>) -> (f64, Vec<f64>) {
+    let Some(limit) = limit else {
+        return (1.0, x.iter().map(|x| f64::from(*x)).collect());
+    };
     let largest = x.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
     if largest == 0.0 {
-        return (0.0, vec![0; x.len()]);
+        return (0.0, vec![0.0; x.len()]);
     }
     let factor = limit / largest;
-    (f64::from(largest / limit), x.iter().map(|x| (x * factor).round_ties_even() as i64).collect())
+    let integers = x.iter().map(|x| f64::from((x * factor).round_ties_even()));
+    (f64::from(largest / limit), integers.collect())
 }

@@ -1,11 +1,12 @@
 //! Packed weights to f32, by shifts, masks and one multiplication (and addition) per value: an
 //! element-wise chain on the words, which compilers fuse with what uses it. The layout is described in
-//! `stablemate-encodings`.
+//! `stablemate-encodings`. A table is looked up by selections between its constants, bit after bit of the codes: they are
+//! element-wise too, which a gather is not.
 
 use super::half::{brain_bits, half_bits};
 use crate::dimensions::{LANE, TILE, WORD};
-use stablemate_encodings::{Bits, Float, Nested, Packing, Scales, UNIT};
-use stablemate_graph::{Dimension, ElementType, Label, Value};
+use stablemate_encodings::{Bits, Codebook, Float, Nested, Packing, Scales, UNIT};
+use stablemate_graph::{Dimension, Direction, ElementType, Label, Value};
 
 const UNITS: Label = Label("Unit");
 const PLANE_WORD: Label = Label("PlaneWord");
@@ -30,14 +31,17 @@ pub(super) fn unpack<'b>(words: Value<'b>, packing: Packing, columns: Dimension)
     let codes = codes(words.slice(WORD, 0..length), packing.bits(), columns.size).named("codes");
     let groups = columns.size / packing.group();
     let codes = codes.split(COLUMN, &[SCALE_GROUP.of(groups), MEMBER.of(packing.group())]);
-    let codes = if packing.centred() { codes - f64::from(packing.bits().centre()) } else { codes };
+    let levels = levels(codes, packing);
     let scales = words.slice(WORD, length..words.size(WORD));
     let (factor, offset) = match packing.scales() {
-        Scales::Centred(float) => (centred(scales, float, groups), None),
+        Scales::Centred(float) | Scales::Codebook(Codebook::Nf4(float)) => {
+            (centred(scales, float, groups), None)
+        }
+        Scales::Codebook(Codebook::Mxfp4) => (exponents(scales, groups), None),
         Scales::Affine(float) => affine(scales, float, groups),
         Scales::Nested(nested) => self::nested(scales, nested),
     };
-    let values = codes.convert(ElementType::F32) * factor.named("factor");
+    let values = levels * factor.named("factor");
     let values = match offset {
         Some(offset) => values + offset.named("offset"),
         None => values,
@@ -61,6 +65,43 @@ fn codes<'b>(words: Value<'b>, bits: Bits, columns: usize) -> Value<'b> {
     }
     let codes = codes.unwrap_or(words).merge(&[UNITS, CODE], COLUMN);
     if codes.size(COLUMN) == columns { codes } else { codes.slice(COLUMN, 0..columns) }
+}
+
+/// What codes are worth before scales and offsets come to them, f32.
+fn levels<'b>(codes: Value<'b>, packing: Packing) -> Value<'b> {
+    let integers = match packing.codebook() {
+        Some(Codebook::Mxfp4) => return element(codes),
+        Some(codebook) => return look_up(codes, codebook.values()),
+        None if packing.has_biases() => codes,
+        None => codes - f64::from(packing.bits().centre()),
+    };
+    integers.convert(ElementType::F32)
+}
+
+/// The elements of MXFP4: a sign, two bits of an exponent with the bias 1, and a bit of a fraction.
+fn element(codes: Value<'_>) -> Value<'_> {
+    let builder = codes.builder();
+    let magnitude = codes & builder.integer(7);
+    let normal = (magnitude.shift_left(22) + f64::from((127 - 1) << 23)).bitcast(ElementType::F32);
+    let subnormal = magnitude.convert(ElementType::F32) * 0.5;
+    let small = magnitude.compare(Direction::Lt, builder.integer(2));
+    let value = small.select(subnormal, normal);
+    codes.compare(Direction::Gt, builder.integer(8)).select(-value, value)
+}
+
+/// The values that codes number.
+fn look_up<'b>(codes: Value<'b>, table: &[f32; 16]) -> Value<'b> {
+    let builder = codes.builder();
+    let dimensions = codes.ty().dimensions;
+    let mut values: Vec<Value<'b>> =
+        table.iter().map(|value| builder.scalar(*value).broadcast(&dimensions)).collect();
+    for bit in 0..4 {
+        let set = codes & builder.integer(1 << bit);
+        let set = set.compare(Direction::Ne, builder.integer(0));
+        let halves = values.as_chunks::<2>().0.iter();
+        values = halves.map(|[clear, one]| set.select(*one, *clear)).collect();
+    }
+    values.pop().unwrap_or(codes)
 }
 
 /// The words `[.., Unit, PlaneWord]` of a plane of `width` bits to its part of the codes `[.., Unit, Code]`.
@@ -108,6 +149,16 @@ fn centred<'b>(words: Value<'b>, kind: Float, groups: usize) -> Value<'b> {
         Float::F32 => float(words.relabel(WORD, SCALE_GROUP), kind),
         Float::F16 | Float::Bf16 => float(pairs(words, SCALE_GROUP, groups), kind),
     }
+}
+
+/// Four bytes `e` in each word, worth `2^(e − 127)`.
+fn exponents<'b>(words: Value<'b>, groups: usize) -> Value<'b> {
+    let all = fields(words, 8, FIELD.of(4)).merge(&[WORD, FIELD], SCALE_GROUP);
+    let bytes =
+        if all.size(SCALE_GROUP) == groups { all } else { all.slice(SCALE_GROUP, 0..groups) };
+    // The smallest is no normal number.
+    let bits = bytes.shift_left(23).maximum(words.builder().integer(1 << 22));
+    bits.bitcast(ElementType::F32)
 }
 
 fn affine<'b>(words: Value<'b>, kind: Float, groups: usize) -> (Value<'b>, Option<Value<'b>>) {

@@ -1,4 +1,4 @@
-//! MLX's quantised weights: `X.weight` of codes, `X.scales` and `X.biases` become one tensor `X.weight`.
+//! MLX's quantised weights: `X.weight` of codes, `X.scales` and, in mode "affine", `X.biases` become one tensor `X.weight`.
 //!
 //! Follows mlx-lm (`utils.py`, `load_model` and `quantize_model`): a layer is quantised if it has scales, with
 //! the parameters that config.json has for it, or else for all.
@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::file::MappedFile;
 use crate::tensor::{Entry, Groups, Place};
 pub(super) use parameters::{KEYS, Quantization, is_mlx};
+use parameters::{Mode, Parameters};
 
 const SCALES: &str = ".scales";
 
@@ -44,9 +45,9 @@ fn join_layer(
     files: &[MappedFile],
 ) -> Result<(), Error> {
     let scales_name = format!("{layer}{SCALES}");
-    let biases_name = format!("{layer}.biases");
     let weight_name = format!("{layer}.weight");
-    let (Some(scales), biases) = (entries.remove(&scales_name), entries.remove(&biases_name))
+    let (Some(scales), biases) =
+        (entries.remove(&scales_name), entries.remove(&format!("{layer}.biases")))
     else {
         return Ok(());
     };
@@ -61,32 +62,14 @@ fn join_layer(
         let path = quantization.path().display();
         return refuse(&scales, format!("{path} says that `{layer}` is not quantised"));
     };
-    let float = match scales.encoding {
-        Ok(Encoding::Dense(float)) => float,
-        Ok(other) => return refuse(&scales, format!("is {other}; F32, F16 or BF16 is needed")),
-        Err(kind) if kind == "U8" => {
-            let message =
-                "U8 scales belong to MLX's modes mxfp4, mxfp8 and nvfp4; only \"affine\" is read";
-            return refuse(&Entry { encoding: Err(kind), ..scales }, message.to_owned());
-        }
-        Err(ref kind) => return refuse(&scales, format!("is {kind}; F32, F16 or BF16 is needed")),
+    let encoding = match parameters.mode {
+        Mode::Affine => affine(parameters, layer, &scales, biases.as_ref()),
+        Mode::Mxfp4 => mxfp4(layer, &scales, biases.as_ref()),
     };
-    let Some(biases) = biases else {
-        let message = format!(
-            "there is no tensor `{biases_name}`: every layer of MLX's mode \"affine\" has one, and the other \
-             modes are not read"
-        );
-        return refuse(&scales, message);
+    let encoding = match encoding {
+        Ok(encoding) => encoding,
+        Err((entry, message)) => return refuse(entry, message),
     };
-    if biases.encoding != scales.encoding || biases.shape != scales.shape {
-        let message = format!(
-            "is {} of shape {:?}, but `{scales_name}` is {float} of shape {:?}: both have to agree",
-            kind(&biases),
-            biases.shape,
-            scales.shape
-        );
-        return refuse(&biases, message);
-    }
     if weight.encoding != Err("U32".to_owned()) {
         let message =
             format!("is {}, but has `{scales_name}`: codes in U32 are needed", kind(weight));
@@ -96,12 +79,59 @@ fn join_layer(
         Err(message) => return refuse(weight, message),
         Ok(shape) => weight.shape = shape,
     }
-    weight.encoding = Ok(parameters.encoding(float));
-    weight.groups = Some(Groups {
-        scales: Place { file: scales.file, bytes: scales.bytes },
-        biases: Place { file: biases.file, bytes: biases.bytes },
-    });
+    weight.encoding = Ok(encoding);
+    let place = |entry: Entry| Place { file: entry.file, bytes: entry.bytes };
+    weight.groups = Some(Groups { scales: place(scales), biases: biases.map(place) });
     Ok(())
+}
+
+/// The encoding of a layer, or which tensor is wrong and how.
+type Judged<'e> = Result<Encoding, (&'e Entry, String)>;
+
+/// Scales and biases of mode "affine" are floats of one type and shape.
+fn affine<'e>(
+    parameters: Parameters,
+    layer: &str,
+    scales: &'e Entry,
+    biases: Option<&'e Entry>,
+) -> Judged<'e> {
+    let float = match &scales.encoding {
+        Ok(Encoding::Dense(float)) => *float,
+        Err(kind) if kind == "U8" => {
+            let message = "U8 scales belong to MLX's modes mxfp4, mxfp8 and nvfp4, but the mode is \"affine\"";
+            return Err((scales, message.to_owned()));
+        }
+        _ => return Err((scales, format!("is {}; F32, F16 or BF16 is needed", kind(scales)))),
+    };
+    let Some(biases) = biases else {
+        let message = format!(
+            "there is no tensor `{layer}.biases`: every layer of MLX's mode \"affine\" has one"
+        );
+        return Err((scales, message));
+    };
+    if biases.encoding != scales.encoding || biases.shape != scales.shape {
+        let message = format!(
+            "is {} of shape {:?}, but `{layer}{SCALES}` is {float} of shape {:?}: both have to agree",
+            kind(biases),
+            biases.shape,
+            scales.shape
+        );
+        return Err((biases, message));
+    }
+    Ok(parameters.affine(float))
+}
+
+/// Scales of mode "mxfp4" are bytes, and there are no biases.
+fn mxfp4<'e>(layer: &str, scales: &'e Entry, biases: Option<&'e Entry>) -> Judged<'e> {
+    if let Some(biases) = biases {
+        let message = format!("MLX's mode \"mxfp4\", which `{layer}` is in, has no biases");
+        return Err((biases, message));
+    }
+    if scales.encoding != Err("U8".to_owned()) {
+        let message = format!("is {}; the scales of MLX's mode \"mxfp4\" are U8", kind(scales));
+        return Err((scales, message));
+    }
+    Ok(Encoding::Mxfp4)
 }
 
 fn kind(entry: &Entry) -> String {

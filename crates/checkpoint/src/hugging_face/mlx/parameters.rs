@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
-use stablemate_encodings::{Bits, Float, Packing, Scales};
+use stablemate_encodings::{Bits, Codebook, Float, Packing, Scales};
 
 use crate::config::RawConfig;
 use crate::encoding::Encoding;
@@ -16,15 +16,26 @@ pub(crate) const KEYS: [&str; 2] = ["quantization", "quantization_config"];
 /// Keys of the object itself; all others are names of layers.
 const OWN_KEYS: [&str; 3] = ["group_size", "bits", "mode"];
 
+/// The modes of MLX that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// A scale and a bias per group.
+    Affine,
+    /// Elements of MXFP4, and a scale in U8 per group.
+    Mxfp4,
+}
+
 /// How a layer is quantised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Parameters {
+    pub(crate) mode: Mode,
     pub(crate) bits: Bits,
     pub(crate) group: usize,
 }
 
 impl Parameters {
-    pub(crate) fn encoding(self, scales: Float) -> Encoding {
+    /// The encoding of mode "affine" with scales of this type.
+    pub(crate) fn affine(self, scales: Float) -> Encoding {
         Encoding::Affine { bits: self.bits, group: self.group, scales }
     }
 }
@@ -43,7 +54,7 @@ impl Quantization {
     /// Reads it; `None` if config.json has none, or one that some other program wrote.
     ///
     /// # Errors
-    /// Modes other than "affine", bits and groups that MLX does not have, a second copy that differs.
+    /// Modes other than "affine" and "mxfp4", bits and groups that MLX does not have, a second copy that differs.
     pub(crate) fn read(config: &RawConfig) -> Result<Option<Self>, Error> {
         let path = config.source();
         let mut found = KEYS
@@ -119,16 +130,19 @@ pub(crate) fn is_mlx(value: &Value) -> bool {
         && (value.get("group_size").is_some() || value.get("mode").is_some())
 }
 
-/// Bits and group of one object.
+/// Mode, bits and group of one object. Without a mode it is "affine", also for a layer of a model in another one.
 fn parameters(object: &Map<String, Value>, path: &Path, key: &str) -> Result<Parameters, Error> {
-    let mode = object.get("mode").filter(|mode| !mode.is_null());
-    if let Some(mode) = mode
-        && mode != "affine"
-    {
-        let message =
-            format!("key `{key}.mode` is {mode}: of MLX's modes, only \"affine\" is read");
-        return Err(Error::unsupported(path, message));
-    }
+    let mode = match object.get("mode").filter(|mode| !mode.is_null()) {
+        None => Mode::Affine,
+        Some(mode) if mode == "affine" => Mode::Affine,
+        Some(mode) if mode == "mxfp4" => Mode::Mxfp4,
+        Some(mode) => {
+            let message = format!(
+                "key `{key}.mode` is {mode}: of MLX's modes, \"affine\" and \"mxfp4\" are read"
+            );
+            return Err(Error::unsupported(path, message));
+        }
+    };
     let number = |name: &str| {
         let value = object.get(name).unwrap_or(&Value::Null);
         let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
@@ -137,12 +151,20 @@ fn parameters(object: &Map<String, Value>, path: &Path, key: &str) -> Result<Par
         })
     };
     let (bits, group) = (number("bits")?, number("group_size")?);
-    let bits = Bits::new(bits).ok_or_else(|| {
-        let message = format!("is {bits}; 2, 3, 4, 5, 6 and 8 are known");
-        Error::key(path, format!("{key}.bits"), message)
-    })?;
-    if let Err(error) = Packing::new(bits, group, Scales::Affine(Float::F32)) {
-        return Err(Error::key(path, format!("{key}.group_size"), error.to_string()));
+    let refuse =
+        |name: &str, message: String| Err(Error::key(path, format!("{key}.{name}"), message));
+    let Some(width) = Bits::new(bits) else {
+        return refuse("bits", format!("is {bits}; 2, 3, 4, 5, 6 and 8 are known"));
+    };
+    let scales = match mode {
+        Mode::Affine => Scales::Affine(Float::F32),
+        Mode::Mxfp4 if width != Bits::Four => {
+            return refuse("bits", format!("is {bits}; mode \"mxfp4\" has 4"));
+        }
+        Mode::Mxfp4 => Scales::Codebook(Codebook::Mxfp4),
+    };
+    if let Err(error) = Packing::new(width, group, scales) {
+        return refuse("group_size", error.to_string());
     }
-    Ok(Parameters { bits, group })
+    Ok(Parameters { mode, bits: width, group })
 }
