@@ -97,9 +97,41 @@ impl Decoder {
         feed(&self.stages, &mut progress.memories, token, out);
     }
 
+    /// The bytes that a token adds to a text it does not begin.
+    pub(crate) fn bytes(&self, token: &str) -> Vec<u8> {
+        let mut bytes = token.as_bytes().to_vec();
+        for stage in &self.stages {
+            bytes = stage.bytes(bytes);
+        }
+        bytes
+    }
+
     /// Appends what is still held back, as it reads if nothing follows.
     pub(crate) fn finish(&self, progress: &mut Progress, out: &mut String) {
         finish(&self.stages, &mut progress.memories, out);
+    }
+}
+
+impl Stage {
+    /// What becomes of a token in the middle of a text. Before bytes are made of letters, a token is whole characters.
+    fn bytes(&self, token: Vec<u8>) -> Vec<u8> {
+        // Parts of characters, which only byte tokens are, pass: no stage after them looks at parts.
+        let text = match String::from_utf8(token) {
+            Ok(text) => text,
+            Err(parts) => return parts.into_bytes(),
+        };
+        match self {
+            Stage::Replace { pattern, content } => text.replace(pattern, content).into_bytes(),
+            Stage::Strip { content, start, stop } => {
+                strip(&text, *content, *start, *stop).as_bytes().to_vec()
+            }
+            Stage::Metaspace { replacement, .. } => text.replace(*replacement, " ").into_bytes(),
+            Stage::Spaces => format!(" {text}").into_bytes(),
+            Stage::ByteFallback => byte_token(&text).map_or(text.into_bytes(), |byte| vec![byte]),
+            Stage::ByteLevel => byte_level(&text),
+            // Concerns the beginning of the text alone.
+            Stage::StripText { .. } => text.into_bytes(),
+        }
     }
 }
 

@@ -137,6 +137,13 @@ impl Tokenizer {
         self.shared.library.id_to_token(id)
     }
 
+    /// The bytes that a token adds to a text it does not begin: ` the`, half a character, the text of a special token.
+    /// `None` for an id without a token. Put together, they are what [`Detokenizer`] makes of tokens that follow others
+    /// (with their special tokens), as far as they are text.
+    pub fn token_bytes(&self, id: u32) -> Option<Vec<u8>> {
+        Some(self.shared.decoder.bytes(&self.token(id)?))
+    }
+
     /// The id of a token as the vocabulary writes it.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.shared.library.token_to_id(token)
@@ -166,6 +173,17 @@ impl Tokenizer {
     /// Ids of all special tokens: those which `skip_special` leaves out.
     pub fn special_ids(&self) -> &BTreeSet<u32> {
         &self.shared.special
+    }
+
+    /// Whether a token is special: one that `skip_special` leaves out.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.shared.special.contains(&id)
+    }
+
+    /// Whether a token was added to the vocabulary as it is written, not learned with it: all special tokens, and marks
+    /// such as Qwen's `<tool_call>` that are part of the text.
+    pub fn is_added(&self, id: u32) -> bool {
+        self.shared.library.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id)
     }
 
     /// Ids that the files around the vocabulary declare to end a text or a turn: `eos_token`, and in GGUF also

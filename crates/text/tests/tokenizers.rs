@@ -112,6 +112,43 @@ proptest! {
     }
 
     #[test]
+    fn bytes_of_tokens_are_the_bytes_of_the_text(
+        which in 0..all().len(),
+        ids in proptest::collection::vec(prop_oneof![2 => 0u32..300, 3 => 0u32..620], 0..30),
+    ) {
+        let (_, tokenizer, _) = &all()[which];
+        let mut stream = tokenizer.stream(false);
+        stream.skip(&tokenizer.encode_plain("a").unwrap());
+        let text: String = ids.iter().map(|id| stream.push(*id)).collect::<String>() + &stream.finish();
+        let bytes: Vec<u8> = ids.iter().filter_map(|id| tokenizer.token_bytes(*id)).flatten().collect();
+        match std::str::from_utf8(&bytes) {
+            Ok(whole) => prop_assert_eq!(whole, text),
+            // What is no text is U+FFFD, in numbers that differ; what is text is the same.
+            Err(_) => {
+                let lossy = String::from_utf8_lossy(&bytes).replace('\u{fffd}', "");
+                prop_assert_eq!(lossy, text.replace('\u{fffd}', ""));
+            }
+        }
+        for id in ids {
+            prop_assert_eq!(tokenizer.token_bytes(id).is_some(), tokenizer.token(id).is_some());
+            prop_assert_eq!(tokenizer.is_special(id), tokenizer.special_ids().contains(&id));
+            prop_assert!(!tokenizer.is_special(id) || tokenizer.is_added(id));
+        }
+    }
+
+    #[test]
+    fn bytes_of_a_text_are_its_own(which in 0..all().len(), text in "(\\PC|[ \\n]|the|東){0,30}") {
+        let (_, tokenizer, library) = &all()[which];
+        let ids = tokenizer.encode_plain(&text).unwrap();
+        let bytes: Vec<u8> = ids.iter().filter_map(|id| tokenizer.token_bytes(*id)).flatten().collect();
+        // Only the space that SentencePiece puts before a text is more than the text.
+        let decoded = library.decode(&ids, false).unwrap();
+        prop_assume!(!decoded.contains('\u{fffd}'));
+        let bytes = String::from_utf8(bytes).unwrap();
+        prop_assert!(bytes == decoded || bytes.strip_prefix(' ') == Some(&decoded), "{:?} {:?}", bytes, decoded);
+    }
+
+    #[test]
     fn text_comes_out_as_soon_as_it_is_certain(which in 0..all().len(), text in "(\\PC|[ \\n]|the){0,30}") {
         // A text may hold what stands for half a character elsewhere.
         prop_assume!(!text.contains('\u{fffd}'));

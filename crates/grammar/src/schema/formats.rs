@@ -1,0 +1,61 @@
+//! `format` of strings: as regular expressions no looser than the format itself.
+
+/// What a format is in llguidance's terms.
+pub(super) enum Format {
+    /// llguidance has an exact expression of its own.
+    BuiltIn,
+    /// All of these expressions match.
+    Patterns(Vec<String>),
+}
+
+/// llguidance's own expressions that never match what the format forbids.
+const BUILT_IN: [&str; 4] = ["duration", "ipv4", "ipv6", "uuid"];
+
+/// Formats with an expression here: llguidance's would allow 29 February in every year, a leap second at any time,
+/// and names longer than DNS and SMTP have them.
+const OWN: [&str; 6] = ["date", "time", "date-time", "email", "hostname", "uri"];
+
+/// Days of the months, with 29 February in leap years alone (RFC 3339, appendix C).
+const DATE: &str = "(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])\
+     |(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))\
+     |(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)";
+/// Without leap seconds.
+const TIME: &str = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])";
+const LABEL: &str = "[a-zA-Z0-9](?:[a-zA-Z0-9]|-[a-zA-Z0-9]){0,31}";
+/// Letters of the part before `@`, unquoted (RFC 5322).
+const ATOM: &str = r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]+";
+/// `unreserved`, `sub-delims` and escapes of RFC 3986.
+const URI_LETTER: &str = r"(?:[a-zA-Z0-9._~!$&'()*+,;=-]|%[0-9a-fA-F]{2})";
+
+/// A format by name.
+///
+/// # Errors
+/// Which formats there are.
+pub(super) fn format(name: &str) -> Result<Format, String> {
+    let label = LABEL;
+    let whole = |pattern: &str| format!("^{pattern}$");
+    let patterns = match name {
+        name if BUILT_IN.contains(&name) => return Ok(Format::BuiltIn),
+        "date" => vec![whole(DATE)],
+        "time" => vec![whole(TIME)],
+        "date-time" => vec![whole(&format!("{DATE}T{TIME}"))],
+        "hostname" => vec![whole(&format!(r"{label}(?:\.{label}){{0,6}}"))],
+        "email" => vec![
+            whole(&format!(r"{ATOM}(?:\.{ATOM})*@{label}(?:\.{label}){{0,5}}")),
+            "^[^@]{1,64}@".to_owned(),
+        ],
+        "uri" => {
+            let part = URI_LETTER;
+            let path = format!("(?:{part}|[:@])");
+            vec![whole(&format!(
+                "[a-zA-Z][a-zA-Z0-9+.-]*:(?://{label}(?:\\.{label})*(?::[0-9]{{1,4}})?(?:/{path}*)*\
+                 |{path}+(?:/{path}*)*)(?:\\?(?:{path}|[/?])*)?(?:#(?:{path}|[/?])*)?"
+            ))]
+        }
+        _ => {
+            let known: Vec<&str> = OWN.into_iter().chain(BUILT_IN).collect();
+            return Err(format!("supported are {}", known.join(", ")));
+        }
+    };
+    Ok(Format::Patterns(patterns))
+}
