@@ -4,6 +4,7 @@
 
 mod bench;
 mod checks;
+mod compat;
 mod demo;
 mod fixtures;
 mod freshness;
@@ -61,6 +62,15 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         output: Option<PathBuf>,
     },
+    /// Run other people's clients, tests and tools, and a browser, against a server
+    Compat {
+        /// Suites to run (all, when none is named)
+        #[arg(value_name = "SUITE")]
+        suites: Vec<String>,
+        /// Only list them
+        #[arg(long)]
+        list: bool,
+    },
     /// Make the reference answers in fixtures/ again, with the Python programs of oracle/
     Fixtures {
         /// Programs to run (all, when none is named)
@@ -94,6 +104,7 @@ fn run(command: Command) -> Result<()> {
             println!("{}", path.display());
             Ok(())
         }
+        Command::Compat { suites, list } => compat::run(&workspace, &suites, list),
         Command::Fixtures { programs, list } => fixtures::run(&workspace, &programs, list),
     }
 }

@@ -1,5 +1,11 @@
 //! The command line.
 
+mod load;
+mod serve;
+
+pub use load::{Pattern, ServerLoadArguments, SoakArguments, TargetArguments};
+pub use serve::{LogFormat, NetworkArguments, ServeArguments};
+
 use crate::names::{activations, backend, cache_element, isa};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use stablemate::{Activations, Backend, CacheElement, EmitOptions, Isa};
@@ -27,6 +33,8 @@ pub enum Command {
     Run(RunArguments),
     /// Talk with a model
     Chat(ChatArguments),
+    /// Serve a model: the OpenAI API, and a page to chat with
+    Serve(ServeArguments),
     /// Print the model as StableHLO
     Emit(EmitArguments),
     /// Compile the model for a target of IREE
@@ -37,8 +45,10 @@ pub enum Command {
     Logits(LogitsArguments),
     /// Print the token ids of a text
     Tokenize(TokenizeArguments),
-    /// Measure a model: tokens per second, memory, share of the memory's bandwidth
+    /// Measure a model (tokens per second, memory, share of the memory's bandwidth), or with --server a server
     Bench(BenchArguments),
+    /// Try to make a server leak, grow or err: many requests, many of whose clients leave
+    Soak(SoakArguments),
     /// Compare native kernels with the portable text: logits, greedy tokens
     Verify(VerifyArguments),
     /// Write a quantised copy of a model
@@ -66,8 +76,11 @@ pub struct LoadArguments {
     #[command(flatten)]
     pub arithmetic: ArithmeticArguments,
     /// The longest sequence, in tokens [default: what the model is made for, as far as half of the memory holds it]
-    #[arg(long, visible_alias = "context", value_name = "TOKENS", value_parser = at_least_one)]
+    #[arg(long, visible_alias = "context", value_name = "TOKENS", value_parser = at_least_one, env = "STABLEMATE_CTX_SIZE")]
     pub ctx_size: Option<usize>,
+    /// Memory for weights and cache together, such as 4G [default: half of the machine's for the cache]
+    #[arg(long, value_name = "BYTES", value_parser = serve::bytes, env = "STABLEMATE_MEMORY")]
+    pub memory: Option<usize>,
 }
 
 /// How numbers are held and computed with.
@@ -253,8 +266,14 @@ pub struct TokenizeArguments {
 /// `bench`.
 #[derive(Args, Debug)]
 pub struct BenchArguments {
-    #[command(flatten)]
-    pub model: ModelArgument,
+    /// A Hugging Face directory, a .gguf file, or a hub id: organisation/name[@revision][:file.gguf]
+    #[arg(
+        value_name = "MODEL",
+        required_unless_present = "server",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub model: String,
     /// Tokens of the prompts to process
     #[arg(
         short = 'p',
@@ -282,6 +301,8 @@ pub struct BenchArguments {
     /// Measure what standard input asks for, a JSON object per line, and answer with one each
     #[arg(long, hide = true)]
     pub session: bool,
+    #[command(flatten)]
+    pub server: ServerLoadArguments,
     #[command(flatten)]
     pub load: LoadArguments,
 }

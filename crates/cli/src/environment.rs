@@ -53,6 +53,7 @@ impl Environment {
             cache: arithmetic.kv_dtype,
             quantize: arithmetic.quantize.map(quantize),
             context: load.ctx_size,
+            memory: load.memory,
             progress: self.bars.sink(),
             ..LoadOptions::new(self.folders.clone())
         }

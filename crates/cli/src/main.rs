@@ -11,14 +11,15 @@ mod names;
 mod output;
 mod progress;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, LogFormat};
 use clap::Parser;
 use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = tracing_subscriber::EnvFilter::from_default_env();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    log(&arguments);
     match run(&arguments) {
         Ok(code) => code,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -29,17 +30,34 @@ fn main() -> ExitCode {
     }
 }
 
+/// Logs to standard error: what `RUST_LOG` asks for; otherwise failures, and when serving a line per request.
+fn log(arguments: &Arguments) {
+    let serve = match &arguments.command {
+        Command::Serve(serve) => Some(serve.log_format),
+        _ => None,
+    };
+    let level = if serve.is_some() { LevelFilter::INFO } else { LevelFilter::ERROR };
+    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match serve {
+        Some(LogFormat::Json) => log.json().flatten_event(true).init(),
+        _ => log.init(),
+    }
+}
+
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let environment = environment::Environment::new(arguments)?;
     let done = match &arguments.command {
         Command::Run(command) => commands::run::run(command, &environment),
         Command::Chat(command) => commands::chat::run(command, &environment),
+        Command::Serve(command) => commands::serve::run(command, &environment),
         Command::Emit(command) => commands::emit::run(command, &environment),
         Command::Compile(command) => commands::compile::run(command, &environment),
         Command::Inspect(command) => commands::inspect::run(command, &environment),
         Command::Logits(command) => commands::logits::run(command, &environment),
         Command::Tokenize(command) => commands::tokenize::run(command, &environment),
         Command::Bench(command) => commands::bench::run(command, &environment),
+        Command::Soak(command) => commands::load::soak(command, &environment),
         Command::Verify(command) => return commands::verify::run(command, &environment),
         Command::Quantize(command) => commands::quantize::run(command, &environment),
         Command::Setup(command) => commands::setup::run(command, &environment),

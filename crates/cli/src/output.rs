@@ -14,6 +14,11 @@ pub fn write(text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Says something beside the output, on standard error.
+pub fn note(text: &str) {
+    eprintln!("stablemate: {text}");
+}
+
 /// Whether the reader of our output went away, which is no failure of ours.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<std::io::Error>();

@@ -57,10 +57,21 @@ impl Bars {
         }
     }
 
+    /// Shows how many of `total` things are done; 0 where that is not known.
+    pub fn count(&self, name: &str, done: usize, total: usize) {
+        let template =
+            if total > 0 { "{msg} {bar:30} {pos} of {len} ({eta})" } else { "{msg} {pos}" };
+        self.bar(name, template, done as u64, total as u64);
+    }
+
     fn bytes(&self, name: &str, done: u64, total: u64) {
+        let template = "{msg} {bar:30} {binary_bytes} of {binary_total_bytes} ({eta})";
+        self.bar(name, template, done, total);
+    }
+
+    fn bar(&self, name: &str, template: &str, done: u64, total: u64) {
         let mut bars = self.lock();
         let bar = bars.entry(name.to_string()).or_insert_with(|| {
-            let template = "{msg} {bar:30} {binary_bytes} of {binary_total_bytes} ({eta})";
             let style = ProgressStyle::with_template(template);
             let bar = self.all.add(ProgressBar::new(total));
             if let Ok(style) = style {
@@ -71,7 +82,7 @@ impl Bars {
         });
         bar.set_length(total);
         bar.set_position(done);
-        if done >= total {
+        if total > 0 && done >= total {
             bar.finish_and_clear();
             bars.remove(name);
         }

@@ -20,6 +20,13 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("stablemate-models", &["stablemate-graph", "stablemate-checkpoint", "stablemate-encodings"]),
     ("stablemate-runtime", &["stablemate-graph"]),
     ("stablemate-engine", &[]),
+    ("stablemate-load", &[]),
+    ("stablemate-grammar", &["stablemate-text", "stablemate-engine"]),
+    ("stablemate-conversation", &["stablemate-text", "stablemate-grammar"]),
+    (
+        "stablemate-server",
+        &["stablemate-engine", "stablemate-text", "stablemate-grammar", "stablemate-conversation"],
+    ),
     (
         "stablemate",
         &[
@@ -31,9 +38,10 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "stablemate-models",
             "stablemate-runtime",
             "stablemate-engine",
+            "stablemate-grammar",
         ],
     ),
-    ("stablemate-cli", &["stablemate"]),
+    ("stablemate-cli", &["stablemate", "stablemate-server", "stablemate-load"]),
     ("stablemate-fixtures", &[]),
     ("xtask", &["stablemate-fixtures"]),
 ];
@@ -45,9 +53,17 @@ const PROGRAMS: &[&str] = &["stablemate-cli", "xtask"];
 const CONFINED: &[(&str, &[&str])] = &[
     ("eerie", &["stablemate-runtime"]),
     ("eerie-sys", &["stablemate-runtime"]),
+    ("llguidance", &["stablemate-grammar"]),
+    ("toktrie", &["stablemate-grammar"]),
     ("tokenizers", &["stablemate-text"]),
     ("minijinja", &["stablemate-text"]),
     ("minijinja-contrib", &["stablemate-text"]),
+    ("axum", &["stablemate-server"]),
+    ("axum-server", &["stablemate-server"]),
+    ("tower-http", &["stablemate-server"]),
+    ("utoipa", &["stablemate-server"]),
+    ("utoipa-axum", &["stablemate-server"]),
+    ("tokio", &["stablemate-server", "stablemate-cli"]),
     ("clap", &["stablemate-cli", "xtask"]),
 ];
 

@@ -6,9 +6,11 @@ pub mod compile;
 pub mod doctor;
 pub mod emit;
 pub mod inspect;
+pub mod load;
 pub mod logits;
 pub mod quantize;
 pub mod run;
+pub mod serve;
 pub mod setup;
 pub mod tokenize;
 pub mod verify;
@@ -29,8 +31,10 @@ fn options(arguments: &SamplingArguments) -> GenerateOptions {
             top_p: arguments.top_p,
             min_p: arguments.min_p,
             seed: arguments.seed.unwrap_or_else(clock),
+            ..Sampling::default()
         },
         max_tokens: arguments.max_tokens,
+        min_tokens: 0,
         stop: arguments.stop.clone(),
         ignore_end: arguments.ignore_eos,
     }

@@ -3,17 +3,21 @@
 mod session;
 mod table;
 
-use crate::arguments::{BenchArguments, ReportFormat};
+use crate::arguments::{BenchArguments, ModelArgument, ReportFormat};
 use crate::environment::Environment;
 use crate::output;
 use serde_json::{Value, json};
 use stablemate::{Bench, Measurement, Preparation};
 
 pub fn run(arguments: &BenchArguments, environment: &Environment) -> anyhow::Result<()> {
+    if let Some(server) = &arguments.server.server {
+        anyhow::ensure!(arguments.model.is_empty(), "give a model or --server, not both");
+        return super::load::bench(server, &arguments.server, arguments.output, environment);
+    }
     let mut options = arguments.load.clone();
     let (sequences, tokens) = room(arguments);
     options.ctx_size = Some(options.ctx_size.unwrap_or(0).max(tokens));
-    let model = environment.load(&arguments.model, &options)?;
+    let model = environment.load(&ModelArgument { model: arguments.model.clone() }, &options)?;
     let load_seconds = model.load_time().as_secs_f64();
     let bench = Bench::new(model, sequences, tokens)?;
     if arguments.session {
@@ -66,7 +70,7 @@ fn measure(
     }
     let executor = bench.executor();
     Ok(json!({
-        "model": arguments.model.model,
+        "model": arguments.model,
         "threads": executor.threads(),
         "arithmetic": executor.arithmetic(),
         "weight_bytes": executor.weight_bytes(),

@@ -1,0 +1,57 @@
+//! `/v1/chat/completions`, and the turn that all dialects of chat are made of.
+
+mod messages;
+mod request;
+mod response;
+mod stream;
+pub(crate) mod turn;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::error::{ApiError, ErrorEnvelope};
+use crate::generation::submit;
+use crate::layers::Record;
+use crate::sse;
+use crate::state::AppState;
+use crate::wire::Body;
+use request::ChatRequest;
+use response::{ChatResponse, Head};
+use stream::Chunks;
+use turn::Prepared;
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(chat)).route("/chat/completions", post(chat))
+}
+
+/// Continue a conversation
+///
+/// With `stream`, server-sent events whose data are such objects in pieces, ended by `[DONE]`.
+#[utoipa::path(post, path = "/v1/chat/completions", tag = "Chat", request_body = ChatRequest, responses(
+    (status = 200, content((ChatResponse = "application/json"), (String = "text/event-stream"))),
+    (status = "4XX", body = ErrorEnvelope), (status = 503, body = ErrorEnvelope)))]
+async fn chat(
+    State(state): State<AppState>,
+    record: Record,
+    Body(request): Body<ChatRequest>,
+) -> Result<Response, ApiError> {
+    let stream = request.stream.unwrap_or(false);
+    let head = Head::new(state.model(request.model.as_deref())?, request.model.clone(), stream);
+    request.check()?;
+    let include_usage = request.includes_usage();
+    let prepared = state.blocking(move |state| request.turn(state)?.prepare(state)).await?;
+    let Prepared { jobs, splitter } = prepared;
+    let choices = jobs.len();
+    let updates = submit(&state, &record, jobs)?;
+    if stream {
+        let chunks = Chunks::new(head, &splitter, choices, include_usage);
+        return Ok(sse::respond(&state, updates, chunks));
+    }
+    let answers = updates.collect().await?;
+    let replies = answers.into_iter().map(|answer| splitter.clone().reply(answer)).collect();
+    Ok(Json(ChatResponse::new(head, replies)).into_response())
+}

@@ -1,0 +1,275 @@
+//! What is asked for.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use stablemate_conversation::{Conversation, Exchange, Tool};
+use stablemate_grammar::Grammar;
+use utoipa::ToSchema;
+
+use crate::api::chat::messages::{MessageRequest, ToolRequest, tool_choice};
+use crate::api::chat::turn::{Turn, local_time};
+use crate::error::ApiError;
+use crate::state::AppState;
+use crate::wire::{MaxTokens, StreamOptions, StructuredOutputs, generation_request};
+
+/// OpenAI's and vLLM's.
+const MOST_LOGPROBS: u64 = 20;
+
+generation_request! {
+    /// A conversation to be continued.
+    pub struct ChatRequest {
+        /// The model; the one there is, if absent.
+        pub model: Option<String>,
+        /// The conversation so far.
+        pub messages: Option<Vec<MessageRequest>>,
+        /// The functions the model may call.
+        pub tools: Option<Vec<ToolRequest>>,
+        /// `auto`, `none`, `required`, or the function to call.
+        #[schema(value_type = Option<Object>)]
+        pub tool_choice: Option<Value>,
+        /// Whether several calls may be made at once; `true` if absent.
+        pub parallel_tool_calls: Option<bool>,
+        /// What the content must look like.
+        pub response_format: Option<ResponseFormat>,
+        /// What the content must look like, in vLLM's words.
+        pub structured_outputs: Option<StructuredOutputs>,
+        /// Say each token's log-probability.
+        pub logprobs: Option<bool>,
+        /// And so many of the most probable tokens'.
+        #[schema(maximum = 20)]
+        pub top_logprobs: Option<u64>,
+        /// The most tokens of the answer, the reasoning among them; in place of `max_tokens`.
+        pub max_completion_tokens: Option<u64>,
+        /// Answer with server-sent events.
+        pub stream: Option<bool>,
+        /// What the stream says besides.
+        pub stream_options: Option<StreamOptions>,
+        /// How much to think, for models whose template knows; `none` where thinking can be turned off.
+        pub reasoning_effort: Option<String>,
+        /// Variables for the chat template, such as `enable_thinking`.
+        #[schema(value_type = Option<Object>)]
+        pub chat_template_kwargs: Option<Map<String, Value>>,
+        /// Whether an answer is to begin after the last message; `true` unless `continue_final_message` is.
+        pub add_generation_prompt: Option<bool>,
+        /// Go on with the last message, one of the assistant.
+        pub continue_final_message: Option<bool>,
+        /// Must be `false`: nothing is kept.
+        pub store: Option<bool>,
+        /// Must be `["text"]`.
+        pub modalities: Option<Vec<String>>,
+        /// Must be `auto` or `default`.
+        pub service_tier: Option<String>,
+        /// Who asks. Not looked at.
+        #[allow(dead_code)]
+        pub user: Option<String>,
+        /// Who asks. Not looked at.
+        #[allow(dead_code)]
+        pub safety_identifier: Option<String>,
+        /// Not looked at: every prompt is looked up in the cache.
+        #[allow(dead_code)]
+        pub prompt_cache_key: Option<String>,
+        /// Notes for completions that are stored. Not looked at.
+        #[allow(dead_code)]
+        #[schema(value_type = Option<Object>)]
+        pub metadata: Option<Map<String, Value>>,
+    }
+}
+
+/// What the content must look like.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResponseFormat {
+    /// `text`, `json_object` or `json_schema`.
+    #[serde(rename = "type")]
+    kind: FormatKind,
+    /// The schema.
+    json_schema: Option<NamedSchema>,
+}
+
+/// Kinds of formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum FormatKind {
+    /// Anything.
+    Text,
+    /// Any JSON object.
+    JsonObject,
+    /// JSON of a schema.
+    JsonSchema,
+}
+
+/// A schema with a name.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NamedSchema {
+    /// Its name. Not looked at.
+    #[allow(dead_code)]
+    name: Option<String>,
+    /// What it is for. Not looked at.
+    #[allow(dead_code)]
+    description: Option<String>,
+    /// The schema.
+    #[schema(value_type = Option<Object>)]
+    schema: Option<Value>,
+    /// Whether it must be followed. It always is.
+    #[allow(dead_code)]
+    strict: Option<bool>,
+}
+
+fn missing(parameter: &str) -> ApiError {
+    ApiError::parameter(parameter, format!("{parameter} is missing")).with_code("missing_parameter")
+}
+
+fn unsupported(parameter: &str, message: String) -> ApiError {
+    ApiError::parameter(parameter, message).with_code("unsupported_parameter")
+}
+
+impl ChatRequest {
+    /// Checks what needs no model.
+    ///
+    /// # Errors
+    /// 400 naming the parameter.
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        if self.messages.as_ref().ok_or_else(|| missing("messages"))?.is_empty() {
+            let message = "messages is empty, but must have one message or more";
+            return Err(ApiError::parameter("messages", message).with_code("invalid_value"));
+        }
+        if self.store == Some(true) {
+            let message = "store is true, but must be false: nothing is kept";
+            return Err(unsupported("store", message.to_owned()));
+        }
+        if let Some(kinds) = self.modalities.as_ref().filter(|kinds| *kinds != &["text"]) {
+            let message = format!("modalities is {kinds:?}, but must be [\"text\"]");
+            return Err(unsupported("modalities", message));
+        }
+        if let Some(tier) = &self.service_tier
+            && !["auto", "default"].contains(&tier.as_str())
+        {
+            let message = format!("service_tier is {tier:?}, but must be \"auto\" or \"default\"");
+            return Err(unsupported("service_tier", message));
+        }
+        self.logprobs()?;
+        StreamOptions::check(self.stream_options.as_ref(), self.stream.unwrap_or(false))
+    }
+
+    pub(super) fn includes_usage(&self) -> bool {
+        self.stream_options.as_ref().and_then(|options| options.include_usage).unwrap_or(false)
+    }
+
+    fn logprobs(&self) -> Result<Option<usize>, ApiError> {
+        let top = self.top_logprobs.unwrap_or(0);
+        if top > MOST_LOGPROBS {
+            let message = format!("top_logprobs is {top}, but may be {MOST_LOGPROBS} at most");
+            return Err(ApiError::parameter("top_logprobs", message));
+        }
+        match self.logprobs.unwrap_or(false) {
+            true => Ok(usize::try_from(top).ok()),
+            false if top > 0 => {
+                let message = format!("top_logprobs is {top}, but logprobs is not true");
+                Err(ApiError::parameter("top_logprobs", message))
+            }
+            false => Ok(None),
+        }
+    }
+
+    fn max_tokens(&self, state: &AppState) -> Result<MaxTokens, ApiError> {
+        let explicit = |parameter, tokens| MaxTokens::Explicit { parameter, tokens };
+        match (self.max_completion_tokens, self.max_tokens) {
+            (Some(new), Some(old)) if new != old => {
+                let message = format!(
+                    "max_completion_tokens is {new} and max_tokens {old}: give one of them only"
+                );
+                Err(ApiError::parameter("max_tokens", message))
+            }
+            (Some(tokens), _) => Ok(explicit("max_completion_tokens", tokens)),
+            (None, Some(tokens)) => Ok(explicit("max_tokens", tokens)),
+            (None, None) => {
+                let usual = state.served()?.max_tokens;
+                Ok(usual.map_or(MaxTokens::Unlimited, MaxTokens::Usual))
+            }
+        }
+    }
+
+    fn content(&self) -> Result<Option<(&'static str, Grammar)>, ApiError> {
+        let format = self.response_format.as_ref().map(|format| match format.kind {
+            FormatKind::Text => Ok::<_, ApiError>(None),
+            FormatKind::JsonObject => Ok(Some(("response_format", Grammar::JsonObject))),
+            FormatKind::JsonSchema => {
+                let schema = format.json_schema.as_ref();
+                let schema = schema.ok_or_else(|| missing("response_format.json_schema"))?;
+                let parameter = "response_format.json_schema.schema";
+                let schema = schema.schema.clone().ok_or_else(|| missing(parameter))?;
+                Ok(Some((parameter, Grammar::JsonSchema(schema))))
+            }
+        });
+        let format = format.transpose()?.flatten();
+        if let Some(ResponseFormat { kind, json_schema: Some(_) }) = &self.response_format
+            && *kind != FormatKind::JsonSchema
+        {
+            let parameter = "response_format.json_schema";
+            let message = format!("{parameter} is given, but the type is not \"json_schema\"");
+            return Err(ApiError::parameter(parameter, message));
+        }
+        let structured = self.structured_outputs.as_ref().map(StructuredOutputs::grammar);
+        match (format, structured.transpose()?) {
+            (Some(_), Some((parameter, _))) => {
+                let message = "structured_outputs and response_format cannot both be given";
+                Err(ApiError::parameter(parameter, message))
+            }
+            (format, structured) => Ok(format.or(structured)),
+        }
+    }
+
+    /// The template's variables.
+    fn variables(&self, conversation: &Conversation) -> Result<Map<String, Value>, ApiError> {
+        let mut variables = self.chat_template_kwargs.clone().unwrap_or_default();
+        let Some(effort) = &self.reasoning_effort else { return Ok(variables) };
+        let (name, value) = if conversation.uses("reasoning_effort") {
+            ("reasoning_effort", Value::from(effort.as_str()))
+        } else if conversation.uses("enable_thinking") && effort == "none" {
+            ("enable_thinking", Value::from(false))
+        } else {
+            let message = format!(
+                "reasoning_effort is {effort:?}, but this model's chat template does not know it"
+            );
+            return Err(unsupported("reasoning_effort", message));
+        };
+        if variables.insert(name.to_owned(), value).is_some() {
+            let message =
+                format!("reasoning_effort and chat_template_kwargs.{name} cannot both be given");
+            return Err(ApiError::parameter("reasoning_effort", message));
+        }
+        Ok(variables)
+    }
+
+    /// What is asked, in no dialect.
+    ///
+    /// # Errors
+    /// 400 naming the parameter.
+    pub(super) fn turn(mut self, state: &AppState) -> Result<Turn, ApiError> {
+        let conversation = state.conversation()?;
+        let variables = self.variables(conversation)?;
+        let continues = self.continue_final_message.unwrap_or(false);
+        if self.add_generation_prompt.unwrap_or(!continues) == continues {
+            let message = "of add_generation_prompt and continue_final_message one must be true";
+            return Err(ApiError::parameter("add_generation_prompt", message));
+        }
+        let messages = self.messages.take().unwrap_or_default().into_iter().enumerate();
+        let messages = messages.map(|(index, message)| message.message(index));
+        let mut exchange = Exchange::new(messages.collect::<Result<_, _>>()?, local_time());
+        exchange.choice = tool_choice(self.tool_choice.as_ref())?;
+        exchange.tools =
+            self.tools.take().unwrap_or_default().into_iter().map(Tool::from).collect();
+        exchange.variables = variables;
+        exchange.continues = continues;
+        Ok(Turn {
+            exchange,
+            parallel: self.parallel_tool_calls.unwrap_or(true),
+            content: self.content()?,
+            controls: self.controls(),
+            max_tokens: self.max_tokens(state)?,
+            logprobs: self.logprobs()?,
+            prompt_parameter: "messages",
+        })
+    }
+}

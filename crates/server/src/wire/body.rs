@@ -1,0 +1,140 @@
+//! From a request's body to its struct, or to an error that names the parameter.
+
+use axum::body::Body as RequestBody;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+
+use crate::error::ApiError;
+use crate::state::AppState;
+use crate::wire::duplicates;
+
+/// A JSON body, read within the server's limits of size and time.
+///
+/// Rejected are: another `Content-Type` than JSON (415, so that no foreign web page can send one without asking),
+/// a body that is too long (413) or too slow (408), and with 400 whatever is no JSON in UTF-8, has a key twice, or is
+/// not what `T` wants.
+#[derive(Clone, Debug)]
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        check_content_type(request.headers())?;
+        parse(&read(request, state).await?).map(Self)
+    }
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let given = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
+    let kind = given.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let kind = kind.to_ascii_lowercase();
+    if kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json")) {
+        return Ok(());
+    }
+    let given = given.map_or("absent".to_owned(), |given| format!("{given:?}"));
+    let message = format!("the header Content-Type is {given}, but must be \"application/json\"");
+    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
+}
+
+async fn read(request: Request, state: &AppState) -> Result<Vec<u8>, ApiError> {
+    let options = state.options();
+    let gathering = gather(request.into_body(), options.body_limit);
+    match tokio::time::timeout(options.body_timeout, gathering).await {
+        Ok(result) => result,
+        Err(_) => {
+            let seconds = options.body_timeout.as_secs_f64();
+            let message = format!("the body did not arrive within {seconds} seconds");
+            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, message))
+        }
+    }
+}
+
+/// All bytes of a body of at most `limit`. Of a longer one as much again is read and thrown away: a connection that is
+/// closed with bytes unread may lose the answer.
+async fn gather(body: RequestBody, limit: usize) -> Result<Vec<u8>, ApiError> {
+    let mut parts = body.into_data_stream();
+    let (mut bytes, mut length) = (Vec::new(), 0_usize);
+    while let Some(part) = parts.next().await {
+        let part =
+            part.map_err(|error| ApiError::invalid(format!("the body cannot be read: {error}")))?;
+        length = length.saturating_add(part.len());
+        if length <= limit {
+            bytes.extend_from_slice(&part);
+        } else {
+            bytes = Vec::new();
+        }
+        if length > limit.saturating_mul(2) {
+            break;
+        }
+    }
+    if length > limit {
+        let message = format!("the body has more than {limit} bytes, and may not");
+        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message));
+    }
+    Ok(bytes)
+}
+
+/// Reads a body as `T`.
+///
+/// # Errors
+/// What is wrong with it, naming the parameter.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    duplicates::check(bytes)?;
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        explain(&path, error.inner())
+    })?;
+    Ok(value)
+}
+
+/// An error of serde in words that name the parameter and what it should be.
+pub(crate) fn explain(path: &str, error: &serde_json::Error) -> ApiError {
+    let message = plain_words(&error.to_string());
+    let (path, code) = match message.strip_prefix("unknown field `") {
+        // The path ends before the field that is unknown.
+        Some(rest) => {
+            let field = rest.split('`').next().unwrap_or_default();
+            let path = path.trim_end_matches('.').trim_end_matches(field).trim_end_matches('.');
+            let separator = if path.is_empty() { "" } else { "." };
+            (format!("{path}{separator}{field}"), "unknown_parameter")
+        }
+        None => match missing(&message) {
+            Some(field) if path == "." => (field.to_owned(), "missing_parameter"),
+            Some(field) => (format!("{path}.{field}"), "missing_parameter"),
+            None => (path.to_owned(), "invalid_value"),
+        },
+    };
+    if path == "." || path.is_empty() {
+        return ApiError::invalid(format!("the body is not what is expected: {message}"));
+    }
+    ApiError::parameter(&path, format!("{path}: {message}")).with_code(code)
+}
+
+fn missing(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.split('`').next()
+}
+
+/// Serde's message without the place in the text and with words in place of Rust's types.
+fn plain_words(message: &str) -> String {
+    let message = message.split(" at line ").next().unwrap_or(message);
+    let Some((found, expected)) = message.rsplit_once(", expected ") else {
+        return message.to_owned();
+    };
+    if found.starts_with("unknown field") {
+        return found.to_owned();
+    }
+    let expected = match expected {
+        "f64" | "f32" => "a number",
+        "u64" | "usize" | "u32" => "a whole number, 0 or more",
+        "i64" => "a whole number",
+        "a sequence" => "an array",
+        "a map" => "an object",
+        expected if expected.starts_with("struct ") => "an object",
+        expected => expected,
+    };
+    format!("{found}, expected {expected}")
+}

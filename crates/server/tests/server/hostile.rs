@@ -1,0 +1,95 @@
+//! Every field of every endpoint with values that do not belong there: answers are 4xx in the envelope or make sense of
+//! the value, and never 5xx.
+
+use serde_json::{Value, json};
+
+use crate::common::{JSON, Server, Setup, start, wait_until};
+
+fn values() -> Vec<Value> {
+    let deep = (0..60).fold(json!(1), |value, _| json!([value]));
+    vec![
+        json!(null),
+        json!(true),
+        json!(false),
+        json!(0),
+        json!(1),
+        json!(-1),
+        json!(1.5),
+        json!(-1e308),
+        json!(1e308),
+        json!(u64::MAX),
+        json!(i64::MIN),
+        json!(""),
+        json!("x"),
+        json!("\0\u{7f}\u{feff}\u{10ffff}"),
+        json!("[".repeat(3000)),
+        json!([]),
+        json!([null]),
+        json!([""]),
+        json!(["a", 1]),
+        json!([u64::MAX]),
+        json!([[[]]]),
+        json!({}),
+        json!({"": null}),
+        json!({"a": {"b": []}}),
+        json!({"type": "x"}),
+        deep,
+    ]
+}
+
+/// A request of an endpoint that is right.
+fn right(path: &str) -> Value {
+    let messages = json!([{"role": "user", "content": "a"}]);
+    match path {
+        "/v1/completions" => json!({"prompt": "a", "max_tokens": 2}),
+        "/v1/embeddings" => json!({"input": "a"}),
+        "/v1/responses" => json!({"input": "a", "max_output_tokens": 16}),
+        "/tokenize" => json!({"content": "a"}),
+        "/detokenize" => json!({"tokens": [97]}),
+        _ => json!({"messages": messages, "max_tokens": 2}),
+    }
+}
+
+fn check(server: &Server, path: &str, body: &Value) {
+    let text = body.to_string();
+    let answer = server.request("POST", path, JSON, text.as_bytes());
+    assert!(
+        (200..500).contains(&answer.status),
+        "{path} {text}: {} {}",
+        answer.status,
+        answer.body
+    );
+    if answer.status >= 400 {
+        let body = answer.json();
+        assert!(body["error"]["message"].is_string(), "{path} {text}: {body}");
+    }
+}
+
+#[test]
+fn no_value_breaks_an_endpoint() {
+    let server = start(Setup::default());
+    let document = server.get("/openapi.json").json();
+    let mut fields = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let body = &methods["post"]["requestBody"]["content"]["application/json"]["schema"];
+        let Some(name) = body["$ref"].as_str().and_then(|name| name.rsplit('/').next()) else {
+            continue;
+        };
+        for value in values() {
+            check(&server, path, &value);
+        }
+        for field in
+            document["components"]["schemas"][name]["properties"].as_object().unwrap().keys()
+        {
+            fields += 1;
+            for value in values() {
+                let mut body = right(path);
+                body[field] = value;
+                check(&server, path, &body);
+            }
+        }
+    }
+    assert!(fields > 40, "{fields}");
+    assert_eq!(server.get("/health").status, 200);
+    wait_until("all blocks are free", || server.engine.statistics().blocks_owned == 0);
+}

@@ -1,0 +1,11 @@
+//! The server over real sockets, before a model whose answers can be known by hand.
+
+mod chat;
+mod common;
+mod completions;
+mod hostile;
+mod http;
+mod invalid;
+mod lifecycle;
+mod other_endpoints;
+mod tls;
