@@ -69,7 +69,8 @@ def openai_group(report, client, arguments):
     with report.case("openai: the logprobs of echoed tokens are those of generated ones"):
         made = client.completions.create(model=model, prompt=PROMPT, max_tokens=6, temperature=0, logprobs=2).choices[0]
         assert len(made.logprobs.tokens) == len(made.logprobs.token_logprobs) == 6, made.logprobs
-        echoed = client.completions.create(model=model, prompt=PROMPT + made.text, max_tokens=1, temperature=0, logprobs=2, echo=True).choices[0]
+        # Strict validation refuses null, which stands before the first token as it does in OpenAI's own answers.
+        echoed = loose.completions.create(model=model, prompt=PROMPT + made.text, max_tokens=1, temperature=0, logprobs=2, echo=True).choices[0]
         assert echoed.text.startswith(PROMPT + made.text)
         assert echoed.logprobs.token_logprobs[0] is None, "nothing comes before the first token"
         pairs = list(zip(made.logprobs.token_logprobs, echoed.logprobs.token_logprobs[-7:-1]))
@@ -149,7 +150,8 @@ def tools_group(report, client, arguments):
         check_call(answer.choices[0].message.tool_calls[0].function)
     with report.case("tools: the same when streamed"):
         stream = client.chat.completions.create(
-            model=arguments.model, messages=WEATHER, tools=[TOOL], tool_choice="required", max_completion_tokens=120, temperature=0, stream=True)
+            model=arguments.model, messages=WEATHER, tools=[TOOL], tool_choice="required", parallel_tool_calls=False,
+            max_completion_tokens=120, temperature=0, stream=True)
         name, text, reason = "", "", None
         for chunk in stream:
             reason = chunk.choices[0].finish_reason or reason

@@ -147,6 +147,8 @@ impl EngineHandle {
         let (vocabulary, context) = (engine.vocabulary(), engine.context());
         let parallel = engine.settings().parallel;
         let shared = Arc::new(Shared::new(vocabulary, context, plan.queue, parallel));
+        // Whoever asks before the first step shall know the cache.
+        shared.publish(engine.statistics());
         let (pace, theirs) = (Pace::new(plan.pace), Arc::clone(&shared));
         let builder = std::thread::Builder::new().name("engine".into());
         let thread = match builder.spawn(move || serve(engine, pace, theirs)) {
@@ -189,7 +191,7 @@ impl EngineHandle {
         Ok(())
     }
 
-    /// The engine's numbers after its last step. A request that has heard its last event is not among
+    /// The engine's numbers after its last step, or as it began. A request that has heard its last event is not among
     /// those that run.
     pub fn statistics(&self) -> Statistics {
         self.keeper.shared.statistics()

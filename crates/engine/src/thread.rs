@@ -136,7 +136,7 @@ impl Shared {
         }
     }
 
-    fn publish(&self, statistics: Statistics) {
+    pub fn publish(&self, statistics: Statistics) {
         self.lock().statistics = statistics;
     }
 }

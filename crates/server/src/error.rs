@@ -99,6 +99,23 @@ impl ApiError {
         self
     }
 
+    /// The same in the words of another dialect: what is called `from`, or lies inside of it, is called `to` there.
+    #[must_use]
+    pub fn renamed(mut self, from: &str, to: &str) -> Self {
+        let replaced = |text: &str| {
+            let rest = text.strip_prefix(from)?;
+            let inside = rest.chars().next().is_none_or(|next| !is_of_name(next));
+            inside.then(|| format!("{to}{rest}"))
+        };
+        if let Some(parameter) = self.detail.param.as_deref().and_then(replaced) {
+            self.detail.param = Some(parameter);
+            if let Some(message) = replaced(&self.detail.message) {
+                self.detail.message = message;
+            }
+        }
+        self
+    }
+
     /// Its status.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -123,6 +140,10 @@ impl ApiError {
             (should_retry, HeaderValue::from_static("true")),
         ]
     }
+}
+
+fn is_of_name(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
 }
 
 /// Messages repeat what a client wrote, which may be long.

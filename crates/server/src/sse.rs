@@ -36,9 +36,18 @@ pub trait Narrator: Send + 'static {
 
 /// An event that carries JSON.
 pub fn data(value: &impl Serialize) -> Event {
+    carrying(Event::default(), value)
+}
+
+/// An event with a name that carries JSON.
+pub fn named(name: &str, value: &impl Serialize) -> Event {
+    carrying(Event::default().event(name), value)
+}
+
+fn carrying(event: Event, value: &impl Serialize) -> Event {
     let text = serde_json::to_string(value);
     // What we write ourselves can be written as JSON; JSON has no line breaks of its own.
-    Event::default().data(text.unwrap_or_else(|_| "null".to_owned()))
+    event.data(text.unwrap_or_else(|_| "null".to_owned()))
 }
 
 /// OpenAI's last event, `[DONE]`.

@@ -1,13 +1,16 @@
 //! The endpoints. Each module has its own wire types and hands out its routes by `routes()`.
 
+mod blocks;
 mod chat;
 mod completions;
 mod documentation;
 mod embeddings;
 mod fallback;
 mod health;
+mod messages;
 mod models;
 mod prompt;
+mod responses;
 mod tokens;
 mod usage;
 
@@ -21,6 +24,7 @@ use crate::layers;
 use crate::state::AppState;
 
 pub(crate) use completions::StopReason;
+pub(crate) use messages::AnthropicError;
 pub(crate) use usage::{TimingsObject, UsageObject, new_id, now};
 
 /// All endpoints, each also without `/v1`.
@@ -28,6 +32,8 @@ fn endpoints() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(documentation::base())
         .merge(completions::routes())
         .merge(chat::routes())
+        .merge(responses::routes())
+        .merge(messages::routes())
         .merge(embeddings::routes())
         .merge(models::routes())
         .merge(tokens::routes())

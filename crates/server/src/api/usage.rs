@@ -18,6 +18,9 @@ pub struct UsageObject {
     pub total_tokens: usize,
     /// More about the prompts.
     pub prompt_tokens_details: PromptTokensDetails,
+    /// More about the answers, where they may begin with reasoning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_tokens_details: Option<CompletionTokensDetails>,
 }
 
 /// More about the tokens of prompts.
@@ -25,6 +28,13 @@ pub struct UsageObject {
 pub struct PromptTokensDetails {
     /// Those found in the cache.
     pub cached_tokens: usize,
+}
+
+/// More about the tokens of answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct CompletionTokensDetails {
+    /// Those of the reasoning.
+    pub reasoning_tokens: usize,
 }
 
 impl UsageObject {
@@ -36,6 +46,11 @@ impl UsageObject {
         }
         self.completion_tokens += finish.usage.completion_tokens;
         self.total_tokens = self.prompt_tokens + self.completion_tokens;
+    }
+
+    /// Adds that so many tokens of an answer were reasoning.
+    pub fn add_reasoning(&mut self, tokens: usize) {
+        self.completion_tokens_details.get_or_insert_default().reasoning_tokens += tokens;
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Delta {
     pub text: String,
     /// The tokens whose text begins in what was sent so far, if log-probabilities were asked for.
     pub tokens: Vec<TokenLogprobs>,
+    /// Tokens made so far, those of the text held back among them.
+    pub made: usize,
 }
 
 /// A token with its log-probability.
@@ -206,11 +208,11 @@ impl Sequence {
         };
         let ready = self.held.iter().take_while(|token| ready(token)).count();
         let tokens = self.held.drain(..ready).collect();
-        Delta { text: found.text, tokens }
+        Delta { text: found.text, tokens, made: self.usage.completion_tokens }
     }
 
     fn deliver(&self, delta: Delta) {
-        if delta != Delta::default() {
+        if !(delta.text.is_empty() && delta.tokens.is_empty()) {
             self.send(Update::Delta(delta));
         }
     }

@@ -1,6 +1,7 @@
 //! What happens to every request before and after its handler.
 
 mod authentication;
+mod dialect;
 mod observation;
 mod record;
 mod stack;

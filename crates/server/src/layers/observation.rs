@@ -18,6 +18,10 @@ use crate::state::AppState;
 const REQUEST_ID: &str = "x-request-id";
 const LONGEST_ID: usize = 128;
 
+/// The id of a request, for the layers inside of this one.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub(super) HeaderValue);
+
 /// The status of a request whose client went away before there was an answer, as nginx has it.
 const CLIENT_CLOSED: u16 = 499;
 
@@ -30,6 +34,7 @@ pub(super) async fn observe(
     let id = request_id(&request);
     let record = Record::default();
     request.extensions_mut().insert(record.clone());
+    request.extensions_mut().insert(RequestId(id.clone()));
     let matched = request.extensions().get::<MatchedPath>();
     let mut line = Line {
         state,

@@ -4,13 +4,13 @@ use std::any::Any;
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::error::ApiError;
-use crate::layers::{authentication, observation};
+use crate::layers::{authentication, dialect, observation};
 use crate::state::AppState;
 
 /// Wraps a router; the last layer sees a request first.
@@ -22,6 +22,7 @@ pub(crate) fn wrap(router: Router<AppState>, state: &AppState) -> Router<AppStat
     }
     router
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(dialect::speak))
         .layer(from_fn_with_state(state.clone(), observation::observe))
 }
 

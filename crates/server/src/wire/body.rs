@@ -5,6 +5,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::error::ApiError;
 use crate::state::AppState;
@@ -89,6 +90,21 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         explain(&path, error.inner())
     })?;
     Ok(value)
+}
+
+/// Reads a value that lies at `place` in the body (`input[3]`) as `T`.
+///
+/// # Errors
+/// What is wrong with it, naming the parameter.
+pub(crate) fn read_value<T: DeserializeOwned>(value: Value, place: &str) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = match error.path().to_string().as_str() {
+            "." => place.to_owned(),
+            path if path.starts_with('[') => format!("{place}{path}"),
+            path => format!("{place}.{path}"),
+        };
+        explain(&path, error.inner())
+    })
 }
 
 /// An error of serde in words that name the parameter and what it should be.

@@ -13,7 +13,7 @@ use crate::common::{
 const ANSWER: &str = "\nANSWER:";
 
 /// Calls in tags, reasoning that can be turned off, no system messages after the first.
-const TEMPLATE: &str = "{% if tools %}TOOLS <tool_call> {% for tool in tools %}{{ tool.function.name }} {% endfor %}{% endif %}\
+pub const TEMPLATE: &str = "{% if tools %}TOOLS <tool_call> {% for tool in tools %}{{ tool.function.name }} {% endfor %}{% endif %}\
     {% for message in messages %}{% if message.role == 'system' and not loop.first %}\
     {{ raise_exception('a system message comes first') }}{% endif %}{{ message.role }}={{ message.content }}\
     {% for call in message.tool_calls or [] %}{{ call.function.name }}{{ call.function.arguments | tojson }}{% endfor %};{% endfor %}\
@@ -21,7 +21,7 @@ const TEMPLATE: &str = "{% if tools %}TOOLS <tool_call> {% for tool in tools %}{
     {{ '<think>\n</think>' }}{% endif %}{% endif %}";
 
 /// The last `say(…)` of the prompt, letter by letter.
-fn next(tokens: &[u32]) -> u32 {
+pub fn next(tokens: &[u32]) -> u32 {
     // A character for every byte, since the last bytes may be no whole one.
     let text: String =
         tokens.iter().filter_map(|id| u8::try_from(*id).ok()).map(char::from).collect();
@@ -32,7 +32,7 @@ fn next(tokens: &[u32]) -> u32 {
     script.chars().nth(said.chars().count()).map_or(END, u32::from)
 }
 
-fn model(template: Option<&str>) -> Served {
+pub fn model(template: Option<&str>) -> Served {
     let settings = FakeSettings {
         vocabulary: VOCABULARY,
         context: 1000,
@@ -48,7 +48,7 @@ fn model(template: Option<&str>) -> Served {
     served
 }
 
-fn start(template: Option<&str>) -> Server {
+pub fn start(template: Option<&str>) -> Server {
     let served = model(template);
     let engine = served.engine.clone();
     let server = start_with(Setup::default().options, engine, move || Ok(served));
@@ -76,7 +76,7 @@ fn tools() -> Value {
            {"type": "function", "function": {"name": "time", "description": "Now."}}])
 }
 
-const CALL: &str =
+pub const CALL: &str =
     "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Bern\"}}\n</tool_call>";
 
 /// The data of a stream's chunks.

@@ -44,6 +44,7 @@ fn right(path: &str) -> Value {
         "/v1/completions" => json!({"prompt": "a", "max_tokens": 2}),
         "/v1/embeddings" => json!({"input": "a"}),
         "/v1/responses" => json!({"input": "a", "max_output_tokens": 16}),
+        "/v1/messages/count_tokens" => json!({"messages": messages}),
         "/tokenize" => json!({"content": "a"}),
         "/detokenize" => json!({"tokens": [97]}),
         _ => json!({"messages": messages, "max_tokens": 2}),

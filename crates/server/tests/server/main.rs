@@ -7,5 +7,7 @@ mod hostile;
 mod http;
 mod invalid;
 mod lifecycle;
+mod messages;
 mod other_endpoints;
+mod responses;
 mod tls;

@@ -22,7 +22,7 @@ use crate::wire::Body;
 use request::ChatRequest;
 use response::{ChatResponse, Head};
 use stream::Chunks;
-use turn::Prepared;
+use turn::{Prepared, replies};
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(chat)).route("/chat/completions", post(chat))
@@ -51,7 +51,6 @@ async fn chat(
         let chunks = Chunks::new(head, &splitter, choices, include_usage);
         return Ok(sse::respond(&state, updates, chunks));
     }
-    let answers = updates.collect().await?;
-    let replies = answers.into_iter().map(|answer| splitter.clone().reply(answer)).collect();
+    let replies = replies(updates, &splitter, choices).await?;
     Ok(Json(ChatResponse::new(head, replies)).into_response())
 }

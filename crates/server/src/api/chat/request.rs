@@ -7,7 +7,7 @@ use stablemate_grammar::Grammar;
 use utoipa::ToSchema;
 
 use crate::api::chat::messages::{MessageRequest, ToolRequest, tool_choice};
-use crate::api::chat::turn::{Turn, local_time};
+use crate::api::chat::turn::{self, Turn, local_time};
 use crate::error::ApiError;
 use crate::state::AppState;
 use crate::wire::{MaxTokens, StreamOptions, StructuredOutputs, generation_request};
@@ -224,16 +224,7 @@ impl ChatRequest {
     fn variables(&self, conversation: &Conversation) -> Result<Map<String, Value>, ApiError> {
         let mut variables = self.chat_template_kwargs.clone().unwrap_or_default();
         let Some(effort) = &self.reasoning_effort else { return Ok(variables) };
-        let (name, value) = if conversation.uses("reasoning_effort") {
-            ("reasoning_effort", Value::from(effort.as_str()))
-        } else if conversation.uses("enable_thinking") && effort == "none" {
-            ("enable_thinking", Value::from(false))
-        } else {
-            let message = format!(
-                "reasoning_effort is {effort:?}, but this model's chat template does not know it"
-            );
-            return Err(unsupported("reasoning_effort", message));
-        };
+        let (name, value) = turn::effort(conversation, "reasoning_effort", effort)?;
         if variables.insert(name.to_owned(), value).is_some() {
             let message =
                 format!("reasoning_effort and chat_template_kwargs.{name} cannot both be given");

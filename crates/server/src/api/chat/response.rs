@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::chat::turn::{Reply, ReplyCall, TurnEnd};
+use crate::api::chat::turn::{Ending, Reply, ReplyCall, TurnEnd};
 use crate::api::{StopReason, TimingsObject, UsageObject, new_id, now};
 use crate::generation::{TokenLogprobs, TokenText};
 use crate::options::Served;
@@ -176,10 +176,11 @@ impl ChatResponse {
     pub(super) fn new(head: Head, replies: Vec<Reply>) -> Self {
         let mut usage = UsageObject::default();
         for (index, reply) in replies.iter().enumerate() {
-            usage.add(&reply.finish, index == 0);
+            usage.add(&reply.ending.finish, index == 0);
+            usage.add_reasoning(reply.ending.reasoning_tokens);
         }
         let timings = match replies.as_slice() {
-            [only] => Some(TimingsObject::new(&only.finish)),
+            [only] => Some(TimingsObject::new(&only.ending.finish)),
             _ => None,
         };
         let choices = replies.into_iter().enumerate();
@@ -190,7 +191,8 @@ impl ChatResponse {
 
 impl ChatChoice {
     fn new(index: usize, reply: Reply) -> Self {
-        let Reply { reasoning, content, calls, tokens, end, finish } = reply;
+        let Reply { reasoning, content, calls, tokens, ending } = reply;
+        let Ending { end, finish, .. } = ending;
         let silent = content.is_empty() && !calls.is_empty();
         let message = ChatMessage {
             role: "assistant",

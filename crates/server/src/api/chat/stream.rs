@@ -5,7 +5,7 @@ use serde::Serialize;
 use stablemate_conversation::Part;
 
 use crate::api::chat::response::{ChatLogprobs, Head, call_id, finish_reason};
-use crate::api::chat::turn::{Splitter, Told};
+use crate::api::chat::turn::{Ending, Splitter, Told};
 use crate::api::{StopReason, TimingsObject, UsageObject};
 use crate::generation::{TokenLogprobs, Update};
 use crate::sse::{self, Narrator};
@@ -131,9 +131,10 @@ impl Chunks {
                     ChunkChoice { index, delta: part.into(), logprobs, ..ChunkChoice::default() };
                 Some(self.event(piece, None))
             }
-            Told::Finished(end, finish) => {
+            Told::Finished(Ending { end, finish, reasoning_tokens }) => {
                 let logprobs = ChatLogprobs::of(&std::mem::take(&mut choice.tokens));
                 self.usage.add(&finish, index == 0);
+                self.usage.add_reasoning(reasoning_tokens);
                 let timings = TimingsObject::new(&finish);
                 let last = ChunkChoice {
                     index,

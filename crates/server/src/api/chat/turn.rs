@@ -7,11 +7,12 @@
 //! let updates = submit(&state, &record, prepared.jobs)?;
 //! ```
 //!
-//! For a whole answer, `updates.collect()` and [`Splitter::reply`] for each choice. For a stream, one [`Splitter`] for
-//! each choice, which takes the updates of its job and gives back what is to be told.
+//! For a whole answer, [`replies`], or [`follow`] where the order of its parts matters. For a stream, one [`Splitter`]
+//! for each choice, which takes the updates of its job and gives back what is to be told.
 
 use std::time::SystemTime;
 
+use serde_json::Value;
 use stablemate_conversation::{
     Conversation, ConversationError, Exchange, Output, Parser, Part, ToolChoice,
 };
@@ -19,7 +20,7 @@ use stablemate_grammar::{Grammar, GrammarError};
 use stablemate_text::LocalTime;
 
 use crate::error::ApiError;
-use crate::generation::{Answer, Finish, Job, Recipe, TokenLogprobs, Update};
+use crate::generation::{Finish, Job, Recipe, TokenLogprobs, Update, Updates};
 use crate::state::AppState;
 use crate::wire::{Controls, MaxTokens};
 
@@ -103,7 +104,6 @@ impl Turn {
     ///
     /// # Errors
     /// As [`Self::prepare`], where they come from the messages.
-    #[allow(dead_code, reason = "for dialects that count tokens")]
     pub(crate) fn count(&self, state: &AppState) -> Result<usize, ApiError> {
         let prompt = state.conversation()?.prompt(&self.exchange).map_err(refused)?;
         Ok(encode(state, &prompt.text)?.len())
@@ -162,7 +162,19 @@ pub(crate) enum Told {
     /// in, or later.
     Tokens(Vec<TokenLogprobs>),
     /// Nothing follows.
-    Finished(TurnEnd, Finish),
+    Finished(Ending),
+}
+
+/// How a choice ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Ending {
+    /// Why.
+    pub(crate) end: TurnEnd,
+    /// How its job ended.
+    pub(crate) finish: Finish,
+    /// The tokens until the last of the reasoning came, marks among them. Where tokens are held back, because their
+    /// text may begin a mark or a stop string, a few more.
+    pub(crate) reasoning_tokens: usize,
 }
 
 /// Takes one choice apart as it comes.
@@ -171,6 +183,8 @@ pub(crate) struct Splitter {
     parser: Parser,
     /// Calls that are complete.
     calls: usize,
+    /// See [`Ending`].
+    reasoning_tokens: usize,
 }
 
 /// A whole turn.
@@ -180,14 +194,12 @@ pub(crate) struct Reply {
     pub(crate) reasoning: String,
     /// What it said; empty if it only called.
     pub(crate) content: String,
-    /// Its calls. The arguments of the last one may be cut off if the end is [`TurnEnd::Length`].
+    /// Its calls. The arguments of the last one may be cut off if it ended by [`TurnEnd::Length`].
     pub(crate) calls: Vec<ReplyCall>,
     /// Its tokens, if log-probabilities were asked for.
     pub(crate) tokens: Vec<TokenLogprobs>,
-    /// Why it ended.
-    pub(crate) end: TurnEnd,
-    /// How the job ended.
-    pub(crate) finish: Finish,
+    /// How it ended.
+    pub(crate) ending: Ending,
 }
 
 /// A call of a whole turn.
@@ -201,7 +213,7 @@ pub(crate) struct ReplyCall {
 
 impl Splitter {
     fn new(parser: Parser) -> Splitter {
-        Splitter { parser, calls: 0 }
+        Splitter { parser, calls: 0, reasoning_tokens: 0 }
     }
 
     /// What is to be told of an update of the choice's job.
@@ -210,19 +222,23 @@ impl Splitter {
             Update::Delta(delta) => {
                 let parts = self.parser.push(&delta.text);
                 let tokens = (!delta.tokens.is_empty()).then_some(Told::Tokens(delta.tokens));
-                tokens.into_iter().chain(self.parts(parts)).collect()
+                tokens.into_iter().chain(self.parts(parts, delta.made)).collect()
             }
             Update::Finished(finish) => {
                 let parts = self.parser.finish();
-                let mut told = self.parts(parts);
-                told.push(Told::Finished(self.end(&finish), finish));
+                let mut told = self.parts(parts, finish.usage.completion_tokens);
+                let (end, reasoning_tokens) = (self.end(&finish), self.reasoning_tokens);
+                told.push(Told::Finished(Ending { end, finish, reasoning_tokens }));
                 told
             }
             Update::PromptLogprobs(_) | Update::Embedding(_) | Update::Failed(_) => Vec::new(),
         }
     }
 
-    fn parts(&mut self, parts: Vec<Part>) -> Vec<Told> {
+    fn parts(&mut self, parts: Vec<Part>, made: usize) -> Vec<Told> {
+        if parts.iter().any(|part| matches!(part, Part::Reasoning(_))) {
+            self.reasoning_tokens = made;
+        }
         let ended = parts.iter().filter(|part| matches!(part, Part::CallEnd { .. }));
         self.calls = self.calls.saturating_add(ended.count());
         parts.into_iter().map(Told::Part).collect()
@@ -235,32 +251,98 @@ impl Splitter {
             _ => TurnEnd::Stop,
         }
     }
+}
 
-    /// A whole answer, taken apart.
-    pub(crate) fn reply(mut self, answer: Answer) -> Reply {
-        let Answer { text, tokens, finish, .. } = answer;
-        let mut parts = self.parser.push(&text);
-        parts.extend(self.parser.finish());
-        let told = self.parts(parts);
-        let (mut reasoning, mut content) = (String::new(), String::new());
-        let mut calls: Vec<ReplyCall> = Vec::new();
-        for told in told {
-            match told {
-                Told::Part(Part::Reasoning(text)) => reasoning.push_str(&text),
-                Told::Part(Part::Content(text)) => content.push_str(&text),
-                Told::Part(Part::CallBegin { name, .. }) => {
-                    calls.push(ReplyCall { name, arguments: String::new() });
-                }
-                Told::Part(Part::CallArguments { text, .. }) => {
-                    if let Some(call) = calls.last_mut() {
-                        call.arguments.push_str(&text);
-                    }
-                }
-                _ => {}
-            }
+/// Tells what happens in each choice, each with its own splitter, until all have ended.
+///
+/// # Errors
+/// The first failure; the other jobs are cancelled.
+pub(crate) async fn follow(
+    mut updates: Updates,
+    splitters: &mut [Splitter],
+    mut tell: impl FnMut(usize, Told),
+) -> Result<(), ApiError> {
+    while let Some((index, update)) = updates.next().await {
+        if let Update::Failed(failure) = update {
+            return Err(failure.into());
         }
-        let end = self.end(&finish);
-        Reply { reasoning, content, calls, tokens, end, finish }
+        let told = splitters.get_mut(index).map(|splitter| splitter.update(update));
+        told.into_iter().flatten().for_each(|told| tell(index, told));
+    }
+    Ok(())
+}
+
+/// Waits for the whole turns of so many choices.
+///
+/// # Errors
+/// As [`follow`].
+pub(crate) async fn replies(
+    updates: Updates,
+    splitter: &Splitter,
+    choices: usize,
+) -> Result<Vec<Reply>, ApiError> {
+    let mut drafts = vec![Draft::default(); choices];
+    follow(updates, &mut vec![splitter.clone(); choices], |index, told| {
+        if let Some(draft) = drafts.get_mut(index) {
+            draft.take(told);
+        }
+    })
+    .await?;
+    let replies = drafts.into_iter().map(Draft::done).collect::<Option<_>>();
+    replies.ok_or_else(|| ApiError::internal("an answer never ended"))
+}
+
+#[derive(Clone, Default)]
+struct Draft {
+    reasoning: String,
+    content: String,
+    calls: Vec<ReplyCall>,
+    tokens: Vec<TokenLogprobs>,
+    ending: Option<Ending>,
+}
+
+impl Draft {
+    fn take(&mut self, told: Told) {
+        match told {
+            Told::Tokens(tokens) => self.tokens.extend(tokens),
+            Told::Finished(ending) => self.ending = Some(ending),
+            Told::Part(Part::Reasoning(text)) => self.reasoning.push_str(&text),
+            Told::Part(Part::Content(text)) => self.content.push_str(&text),
+            Told::Part(Part::CallBegin { name, .. }) => {
+                self.calls.push(ReplyCall { name, arguments: String::new() });
+            }
+            Told::Part(Part::CallArguments { text, .. }) => {
+                if let Some(call) = self.calls.last_mut() {
+                    call.arguments.push_str(&text);
+                }
+            }
+            Told::Part(Part::CallEnd { .. }) => {}
+        }
+    }
+
+    fn done(self) -> Option<Reply> {
+        let Draft { reasoning, content, calls, tokens, ending } = self;
+        ending.map(|ending| Reply { reasoning, content, calls, tokens, ending })
+    }
+}
+
+/// The template's variable for how much a model is to think, where a request says so in `parameter`.
+///
+/// # Errors
+/// 400 if the template does not know.
+pub(crate) fn effort(
+    conversation: &Conversation,
+    parameter: &str,
+    effort: &str,
+) -> Result<(&'static str, Value), ApiError> {
+    if conversation.uses("reasoning_effort") {
+        Ok(("reasoning_effort", Value::from(effort)))
+    } else if conversation.uses("enable_thinking") && effort == "none" {
+        Ok(("enable_thinking", Value::from(false)))
+    } else {
+        let message =
+            format!("{parameter} is {effort:?}, but this model's chat template does not know it");
+        Err(ApiError::parameter(parameter, message).with_code("unsupported_parameter"))
     }
 }
 

@@ -1,0 +1,64 @@
+//! `/v1/responses`: one turn of a conversation in OpenAI's newer dialect. Nothing is stored.
+
+mod input;
+mod object;
+mod request;
+mod stream;
+mod tools;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::blocks::Blocks;
+use crate::api::chat::turn::{Prepared, Told, TurnEnd, follow};
+use crate::error::{ApiError, ErrorEnvelope};
+use crate::generation::submit;
+use crate::layers::Record;
+use crate::sse;
+use crate::state::AppState;
+use crate::wire::Body;
+use object::{Head, ResponseObject};
+use request::ResponsesRequest;
+use stream::Events;
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(respond)).route("/responses", post(respond))
+}
+
+/// Answer, in OpenAI's newer dialect
+///
+/// Stateless: nothing is stored, so a conversation is sent whole each time. With `stream`, server-sent events from
+/// `response.created` to `response.completed`, `response.incomplete` or `response.failed`.
+#[utoipa::path(post, path = "/v1/responses", tag = "Responses", request_body = ResponsesRequest, responses(
+    (status = 200, content((ResponseObject = "application/json"), (String = "text/event-stream"))),
+    (status = "4XX", body = ErrorEnvelope), (status = 503, body = ErrorEnvelope)))]
+async fn respond(
+    State(state): State<AppState>,
+    record: Record,
+    Body(request): Body<ResponsesRequest>,
+) -> Result<Response, ApiError> {
+    let served = state.model(request.model.as_deref())?;
+    let mut head = Head::new(served, &request);
+    let stream = request.stream.unwrap_or(false);
+    let prepared = state.blocking(move |state| request.prepare(state)).await?;
+    let (Prepared { jobs, splitter }, echo) = prepared;
+    head.complete(echo, jobs.first().map(|job| &job.generate.sampling));
+    let updates = submit(&state, &record, jobs)?;
+    if stream {
+        return Ok(sse::respond(&state, updates, Events::new(head, splitter)));
+    }
+    let (mut blocks, mut ending) = (Blocks::default(), None);
+    follow(updates, &mut [splitter], |_, told| match told {
+        Told::Part(part) => drop(blocks.take(part)),
+        Told::Finished(last) => ending = Some(last),
+        Told::Tokens(_) => {}
+    })
+    .await?;
+    let ending = ending.ok_or_else(|| ApiError::internal("an answer never ended"))?;
+    blocks.close(ending.end != TurnEnd::Length);
+    Ok(Json(ResponseObject::finished(&head, &blocks, &ending)).into_response())
+}
