@@ -195,7 +195,7 @@ def conversation(page: Page, arguments, report: Report):
         print(f"  {note}")
     page.screenshot(arguments.screenshot)
     with report.case("the stop button stops"):
-        page.fill("[data-parameter=max_tokens]", "2000")
+        page.fill("[data-parameter=max_tokens]", "1200")
         page.click("#message")
         page.type("Write a very long story about a lighthouse.")
         page.click("#send")

@@ -13,6 +13,7 @@ mod progress;
 
 use arguments::{Arguments, Command, LogFormat};
 use clap::Parser;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -38,7 +39,9 @@ fn log(arguments: &Arguments) {
     };
     let level = if serve.is_some() { LevelFilter::INFO } else { LevelFilter::ERROR };
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = log.with_ansi(colours);
     match serve {
         Some(LogFormat::Json) => log.json().flatten_event(true).init(),
         _ => log.init(),

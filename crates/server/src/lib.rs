@@ -1,5 +1,5 @@
-//! In: HTTP requests in OpenAI's JSON, and an engine that runs a model.
-//! Out: answers in OpenAI's JSON, whole or as server-sent events; metrics; a page to chat with.
+//! In: HTTP requests in OpenAI's or Anthropic's JSON, and an engine that runs a model.
+//! Out: answers in OpenAI's or Anthropic's JSON, whole or as server-sent events; metrics; a page to chat with.
 //! Never: loads a model, knows IREE or a device; wire types are derived nowhere else.
 
 mod api;

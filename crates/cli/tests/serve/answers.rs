@@ -27,6 +27,7 @@ fn answers_equal_the_reference() {
     let server = Server::listening(&SIZES);
     // Until the model is loaded, everything is refused as something that passes.
     let mut health = server.client.get("/health");
+    println!("status {} at first", health.status);
     if health.status == 503 {
         assert_eq!(health.json()["status"], "loading");
         server.wait_for("stablemate: ready");

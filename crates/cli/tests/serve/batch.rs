@@ -91,6 +91,7 @@ fn answers_are_the_same_alone_and_in_a_crowd_that_lacks_memory() {
     });
     let preemptions = server.client.metric("num_preemptions_total");
     assert!(preemptions > 0.0, "nobody had to leave");
+    println!("{blocks} blocks, {preemptions} preemptions");
     for ((request, alone), together) in requests.iter().zip(&alone).zip(&together) {
         assert_eq!(alone, together, "{request:?}");
     }

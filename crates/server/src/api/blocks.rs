@@ -2,6 +2,10 @@
 
 use stablemate_conversation::Part;
 
+use crate::api::chat::turn::{Ending, Splitter, Told, TurnEnd, follow};
+use crate::error::ApiError;
+use crate::generation::Updates;
+
 /// What a block holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BlockKind {
@@ -102,6 +106,26 @@ impl Blocks {
         self.blocks.get_mut(index)?.text.push_str(&text);
         Some(Change::Grew(index, text))
     }
+}
+
+/// Waits for a whole answer, of a request with one choice.
+///
+/// # Errors
+/// The job's failure.
+pub(crate) async fn gather(
+    updates: Updates,
+    splitter: Splitter,
+) -> Result<(Blocks, Ending), ApiError> {
+    let (mut blocks, mut ending) = (Blocks::default(), None);
+    follow(updates, &mut [splitter], |_, told| match told {
+        Told::Part(part) => drop(blocks.take(part)),
+        Told::Finished(last) => ending = Some(last),
+        Told::Tokens(_) => {}
+    })
+    .await?;
+    let ending = ending.ok_or_else(|| ApiError::internal("an answer never ended"))?;
+    blocks.close(ending.end != TurnEnd::Length);
+    Ok((blocks, ending))
 }
 
 #[cfg(test)]

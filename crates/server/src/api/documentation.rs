@@ -14,7 +14,7 @@ use crate::state::AppState;
 #[derive(OpenApi)]
 #[openapi(info(
     title = "Stablemate",
-    description = "OpenAI's HTTP interface before models that run here. Every parameter is honoured or refused by name.",
+    description = "OpenAI's and Anthropic's HTTP interfaces before models that run here. Every parameter is honoured or refused by name.",
 ))]
 struct Base;
 

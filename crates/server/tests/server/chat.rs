@@ -168,7 +168,11 @@ fn a_stream_has_a_beginning_and_an_end() {
 fn reasoning_is_apart() {
     let server = start(Some(TEMPLATE));
     let text = "<think>\nLet me see.\n</think>\n\nYes.";
-    let message = &ask(&server, &say(text, json!({})))["choices"][0]["message"];
+    let answer = ask(&server, &say(text, json!({})));
+    // `<think>`, a line end and the text, and what was held back as it might have been the end.
+    let thought = answer["usage"]["completion_tokens_details"]["reasoning_tokens"].as_u64();
+    assert!((19..=30).contains(&thought.unwrap()), "{answer}");
+    let message = &answer["choices"][0]["message"];
     assert_eq!(
         (&message["reasoning_content"], &message["content"]),
         (&json!("Let me see."), &json!("Yes."))

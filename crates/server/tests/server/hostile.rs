@@ -66,6 +66,76 @@ fn check(server: &Server, path: &str, body: &Value) {
     }
 }
 
+/// Conversations in which all that there is occurs.
+fn conversations() -> Vec<(&'static str, Value)> {
+    let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+    let choice = json!({"type": "auto", "disable_parallel_tool_use": false});
+    let cached = json!({"type": "ephemeral", "ttl": "5m"});
+    let items = json!([
+        {"role": "system", "content": [{"type": "input_text", "text": "a"}]},
+        {"role": "user", "content": "a"},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "a"}], "content": [{"type": "reasoning_text", "text": "a"}]},
+        {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "1", "output": [{"type": "input_text", "text": "a"}]}]);
+    let blocks = json!([
+        {"role": "user", "content": [{"type": "text", "text": "a", "cache_control": cached}]},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "a", "signature": ""},
+            {"type": "tool_use", "id": "1", "name": "f", "input": {"a": "b"}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "is_error": true,
+            "content": [{"type": "text", "text": "a"}]}]}]);
+    let format = json!({"type": "json_schema", "name": "x", "schema": schema});
+    let output = json!({"format": {"type": "json_schema", "schema": schema}});
+    let flat = json!([{"type": "function", "name": "f", "parameters": schema}]);
+    let tools = json!([{"name": "f", "input_schema": schema}]);
+    vec![
+        (
+            "/v1/responses",
+            json!({"input": items, "tools": flat, "text": {"format": format},
+            "max_output_tokens": 8, "reasoning": {"effort": "none", "summary": "auto"}}),
+        ),
+        (
+            "/v1/messages",
+            json!({"messages": blocks, "system": [{"type": "text", "text": "a"}], "tools": tools,
+            "tool_choice": choice, "max_tokens": 8, "output_config": output, "thinking": {"type": "adaptive"}}),
+        ),
+    ]
+}
+
+/// The pointers to all values inside of one.
+fn pointers(value: &Value, place: &str, found: &mut Vec<String>) {
+    let children: Vec<(String, &Value)> = match value {
+        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), value)).collect(),
+        Value::Array(items) => {
+            items.iter().enumerate().map(|(index, item)| (index.to_string(), item)).collect()
+        }
+        _ => Vec::new(),
+    };
+    for (name, child) in children {
+        let place = format!("{place}/{name}");
+        pointers(child, &place, found);
+        found.push(place);
+    }
+}
+
+#[test]
+fn no_value_breaks_a_conversation() {
+    let server = crate::chat::start(Some(crate::chat::TEMPLATE));
+    for (path, body) in conversations() {
+        assert_eq!(server.post(path, &body).status, 200, "{}", server.post(path, &body).body);
+        let mut found = Vec::new();
+        pointers(&body, "", &mut found);
+        assert!(found.len() > 30, "{path}: {}", found.len());
+        for pointer in found {
+            for value in values() {
+                let mut body = body.clone();
+                *body.pointer_mut(&pointer).unwrap() = value;
+                check(&server, path, &body);
+            }
+        }
+    }
+    wait_until("all blocks are free", || server.engine.statistics().blocks_owned == 0);
+}
+
 #[test]
 fn no_value_breaks_an_endpoint() {
     let server = start(Setup::default());

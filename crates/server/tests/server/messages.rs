@@ -314,16 +314,3 @@ fn a_failure_amid_a_stream_is_told() {
     );
     assert!(!told.body.contains("response.completed"));
 }
-
-// TEMPORARY
-#[test]
-#[ignore]
-fn temporary_server() {
-    let served = model(Some(TEMPLATE));
-    let engine = served.engine.clone();
-    let options = Options { port: 18099, ..Setup::default().options };
-    let _server = start_with(options, engine, move || Ok(served));
-    while !std::path::Path::new("/tmp/stop-temporary").exists() {
-        std::thread::sleep(std::time::Duration::from_millis(200));
-    }
-}

@@ -142,6 +142,24 @@ fn refused(error: ConversationError) -> ApiError {
     ApiError::parameter(parameter, message).with_code(code)
 }
 
+/// An error of a turn in the words of another dialect: `places` are the parameters that the messages came from, and
+/// `schema` is what a tool calls the schema of its arguments.
+pub(crate) fn renamed(error: ApiError, places: &[String], schema: &str) -> ApiError {
+    let parameter = error.detail().param.clone().unwrap_or_default();
+    for (index, place) in places.iter().enumerate() {
+        let from = format!("messages[{index}]");
+        if parameter.starts_with(&from) {
+            return error.renamed(&from, place);
+        }
+    }
+    match parameter.split_once(".function.parameters") {
+        Some((tool, _)) if tool.starts_with("tools[") => {
+            error.renamed(&format!("{tool}.function.parameters"), &format!("{tool}.{schema}"))
+        }
+        _ => error,
+    }
+}
+
 /// Why a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TurnEnd {

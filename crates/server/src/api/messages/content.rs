@@ -125,7 +125,7 @@ impl Messages {
             match role {
                 RoleName::System => {
                     let content = texts(content, &format!("{place}.content"))?;
-                    all.push(Message { content, ..Message::new(Role::System, "") }, &place);
+                    all.with((Role::System, &place), |_| true, |last| last.content.extend(content));
                 }
                 RoleName::User => all.user(content, &place)?,
                 RoleName::Assistant => all.assistant(content, &place)?,

@@ -15,8 +15,8 @@ use axum::routing::post;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::blocks::Blocks;
-use crate::api::chat::turn::{Prepared, Told, follow};
+use crate::api::blocks::gather;
+use crate::api::chat::turn::Prepared;
 use crate::error::ApiError;
 use crate::generation::submit;
 use crate::layers::Record;
@@ -58,14 +58,7 @@ async fn message(
     if stream {
         return Ok(sse::respond(&state, updates, Events::new(begun, splitter)));
     }
-    let (mut blocks, mut ending) = (Blocks::default(), None);
-    follow(updates, &mut [splitter], |_, told| match told {
-        Told::Part(part) => drop(blocks.take(part)),
-        Told::Finished(last) => ending = Some(last),
-        Told::Tokens(_) => {}
-    })
-    .await?;
-    let ending = ending.ok_or_else(|| ApiError::internal("an answer never ended"))?;
+    let (blocks, ending) = gather(updates, splitter).await?;
     Ok(Json(begun.finished(&blocks, &ending)).into_response())
 }
 

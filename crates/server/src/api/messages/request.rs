@@ -332,19 +332,7 @@ impl CountRequest {
 
 /// An error of the turn, which speaks as chat completions do.
 fn in_our_words(error: ApiError, places: &[String]) -> ApiError {
-    let parameter = error.detail().param.clone().unwrap_or_default();
-    for (index, place) in places.iter().enumerate() {
-        let from = format!("messages[{index}]");
-        if parameter.starts_with(&from) {
-            return error.renamed(&from, place);
-        }
-    }
-    match parameter.split_once(".function.parameters") {
-        Some((tool, _)) if tool.starts_with("tools[") => {
-            error.renamed(&format!("{tool}.function.parameters"), &format!("{tool}.input_schema"))
-        }
-        _ => error
-            .renamed("stop", "stop_sequences")
-            .renamed("response_format", "output_config.format"),
-    }
+    turn::renamed(error, places, "input_schema")
+        .renamed("stop", "stop_sequences")
+        .renamed("response_format", "output_config.format")
 }

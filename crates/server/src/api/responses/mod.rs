@@ -13,8 +13,8 @@ use axum::routing::post;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::blocks::Blocks;
-use crate::api::chat::turn::{Prepared, Told, TurnEnd, follow};
+use crate::api::blocks::gather;
+use crate::api::chat::turn::Prepared;
 use crate::error::{ApiError, ErrorEnvelope};
 use crate::generation::submit;
 use crate::layers::Record;
@@ -51,14 +51,6 @@ async fn respond(
     if stream {
         return Ok(sse::respond(&state, updates, Events::new(head, splitter)));
     }
-    let (mut blocks, mut ending) = (Blocks::default(), None);
-    follow(updates, &mut [splitter], |_, told| match told {
-        Told::Part(part) => drop(blocks.take(part)),
-        Told::Finished(last) => ending = Some(last),
-        Told::Tokens(_) => {}
-    })
-    .await?;
-    let ending = ending.ok_or_else(|| ApiError::internal("an answer never ended"))?;
-    blocks.close(ending.end != TurnEnd::Length);
+    let (blocks, ending) = gather(updates, splitter).await?;
     Ok(Json(ResponseObject::finished(&head, &blocks, &ending)).into_response())
 }

@@ -329,20 +329,7 @@ pub(super) struct Echo {
 
 /// An error of the turn, which speaks as chat completions do.
 fn in_our_words(error: ApiError, places: &[String]) -> ApiError {
-    let parameter = error.detail().param.clone().unwrap_or_default();
-    if parameter == "messages" {
-        return error.renamed("messages", "input");
-    }
-    for (index, place) in places.iter().enumerate() {
-        let from = format!("messages[{index}]");
-        if parameter.starts_with(&from) {
-            return error.renamed(&from, place);
-        }
-    }
-    match parameter.split_once(".function.parameters") {
-        Some((tool, _)) if tool.starts_with("tools[") => {
-            error.renamed(&format!("{tool}.function.parameters"), &format!("{tool}.parameters"))
-        }
-        _ => error.renamed("response_format", "text.format"),
-    }
+    turn::renamed(error, places, "parameters")
+        .renamed("messages", "input")
+        .renamed("response_format", "text.format")
 }
