@@ -13,7 +13,7 @@ fn ask(server: &Server, (path, body): &(&str, Value)) -> Value {
 }
 
 fn completion(prompt: &Value, more: Value) -> (&'static str, Value) {
-    let mut body = json!({"prompt": prompt, "max_tokens": 40, "ignore_eos": true, "logprobs": 2});
+    let mut body = json!({"prompt": prompt, "max_tokens": 80, "ignore_eos": true, "logprobs": 2});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     ("/v1/completions", body)
 }
@@ -53,8 +53,8 @@ fn requests() -> Vec<(&'static str, Value)> {
 
 fn noise() -> Vec<(&'static str, Value)> {
     let request = |n: u64| {
-        let prompt = "all work and no play ".repeat(1 + 2 * n as usize);
-        completion(&json!(prompt), json!({"temperature": 1.2, "max_tokens": 10 + 7 * n, "seed": n}))
+        let prompt = "all work and no play ".repeat(1 + n as usize);
+        completion(&json!(prompt), json!({"temperature": 1.2, "max_tokens": 30 + 7 * n, "seed": n}))
     };
     (0..8).map(request).collect()
 }

@@ -43,7 +43,7 @@ pub enum ExecutorError {
 
 /// `T` of the steps that are compiled; work is padded to the next. Few, since each costs seconds to
 /// compile; 1 since most steps are single tokens. Native kernels skip padding.
-const NATIVE_TOKENS: &[usize] = &[1, 16, 128, 512];
+const NATIVE_TOKENS: &[usize] = &[1, 16, 32, 64, 128, 512];
 
 /// Rows of logits of a step that wants more than one, at least: few programs do for all.
 const LEAST_ROWS: usize = 16;

@@ -15,8 +15,9 @@ use crate::state::AppState;
 pub(crate) struct LogprobsObject {
     /// How each reads; what is no text as `bytes:\xe6\x9d`.
     tokens: Vec<String>,
-    /// Its log-probability; none for the first token of a prompt.
-    token_logprobs: Vec<Option<f32>>,
+    /// Its log-probability; none for the first token of a prompt. Written with the digits of `top_logprobs`:
+    /// clients compare the two.
+    token_logprobs: Vec<Option<f64>>,
     /// The most probable tokens there, and the token itself.
     #[schema(value_type = Vec<Option<std::collections::HashMap<String, f32>>>)]
     top_logprobs: Vec<Option<Map<String, Value>>>,
@@ -43,7 +44,7 @@ impl LogprobsObject {
             map
         }));
         self.tokens.push(label);
-        self.token_logprobs.push(logprob.map(finite));
+        self.token_logprobs.push(logprob.map(|logprob| f64::from(finite(logprob))));
         self.text_offset.push(offset);
     }
 
