@@ -66,6 +66,7 @@ NOT_APPLICABLE = [
     (r"::test_context_size_exceeded", "error type exceed_context_size_error; here OpenAI's, code context_length_exceeded, with both numbers"),
     (r"::test_embedding_error_prompt_too_long", "words of an error message"),
     (r"::test_invalid_chat_completion_req\[messages7\]", "two assistant messages at the end: whether that may be is the template's to say"),
+    (r"::test_anthropic_thinking$", "thinking asked of a model that does not think: a 400, there without effect"),
     (r"::test_anthropic_empty_messages", "no messages: a 400 as with Anthropic"),
     (r"::test_embedding_mixed_input\[-False\]", "an empty input: a 400 as with OpenAI"),
     (r"::test_embedding_mixed_input\[input([35789]|10)-|::test_embedding_content_text_same_as_string",

@@ -118,7 +118,7 @@ pub fn bytes(text: &str) -> Result<usize, String> {
         _ => return Err("the unit must be K, M or G".to_string()),
     };
     let bytes = digits.parse::<f64>().map_err(|error| error.to_string())? * unit;
-    if bytes.is_finite() && bytes >= 1.0 && bytes < 1e18 {
+    if (1.0..1e18).contains(&bytes) {
         Ok(bytes as usize)
     } else {
         Err("must be a number of bytes, such as 4G".to_string())
