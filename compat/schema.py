@@ -79,8 +79,6 @@ def narrow(schema: dict, model: str):
             properties[name] = {"enum": [model]}
         elif name in NARROWED:
             properties[name] = NARROWED[name]
-    # Some are described as optional, since the server has its own words for their absence.
-    schema["required"] = sorted({*schema.get("required", []), *({"messages", "input"} & properties.keys())})
 
 
 def schemathesis(source: str, url: str, folder: pathlib.Path, *options: str) -> tuple[int, list[dict]]:

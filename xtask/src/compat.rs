@@ -19,40 +19,63 @@ const PATIENCE: Duration = Duration::from_secs(180);
 struct Suite {
     name: &'static str,
     what: &'static str,
-    /// The longest sequence of the server, in tokens.
-    context: usize,
+    /// Options of the server; none for a program that starts its own.
+    server: Option<&'static [&'static str]>,
     /// What the program is told besides the server's address and the model's name.
-    arguments: fn(&Installation<'_>, &Path) -> Vec<String>,
+    arguments: fn(&Setting<'_>) -> Vec<PathBuf>,
+}
+
+/// What the programs' arguments come from.
+struct Setting<'s> {
+    workspace: &'s Workspace,
+    binary: &'s Path,
+    model: &'s Path,
+    /// Where logs and pictures go.
+    folder: &'s Path,
 }
 
 const SUITES: &[Suite] = &[
     Suite {
         name: "clients",
         what: "the clients openai, anthropic and litellm",
-        context: 2048,
-        arguments: |_, _| vec!["--context".to_owned(), "2048".to_owned()],
+        server: Some(&["--ctx-size", "2048"]),
+        arguments: |_| vec!["--context".into(), "2048".into()],
     },
     Suite {
         name: "openai_suite",
         what: "openai-python's own tests",
-        context: 512,
-        arguments: |_, _| Vec::new(),
+        server: Some(&["--ctx-size", "512"]),
+        arguments: |_| Vec::new(),
     },
     Suite {
         name: "evaluation",
         what: "lm-eval's local-completions",
-        context: 2048,
-        arguments: |installation, _| {
-            vec!["--gguf".to_owned(), installation.model().display().to_string()]
+        server: Some(&["--ctx-size", "2048"]),
+        arguments: |setting| vec!["--gguf".into(), setting.model.into()],
+    },
+    Suite {
+        name: "schema",
+        what: "schemathesis on /openapi.json",
+        server: Some(&["--ctx-size", "256", "--max-tokens", "4", "--parallel", "4"]),
+        arguments: |_| Vec::new(),
+    },
+    Suite {
+        name: "llama_suite",
+        what: "llama.cpp's server tests",
+        server: None,
+        arguments: |setting| {
+            let (data, cache) = (setting.workspace.data(), setting.workspace.cache());
+            let log = setting.folder.join("llama_suite.log");
+            let options: [PathBuf; 6] =
+                ["--data-folder".into(), data, "--cache-folder".into(), cache, "--log".into(), log];
+            [&[setting.binary.into(), setting.model.into()], &options[..]].concat()
         },
     },
     Suite {
         name: "page",
         what: "the chat page in headless Chromium (Debian's package chromium)",
-        context: 2048,
-        arguments: |_, folder| {
-            vec!["--screenshot".to_owned(), folder.join("page.png").display().to_string()]
-        },
+        server: Some(&["--ctx-size", "2048"]),
+        arguments: |setting| vec!["--screenshot".into(), setting.folder.join("page.png")],
     },
 ];
 
@@ -72,14 +95,19 @@ pub fn run(workspace: &Workspace, names: &[String], list: bool) -> Result<()> {
     let compat = workspace.root().join("compat");
     let folder = workspace.root().join("target/compat");
     let python = provide(&compat, &folder)?;
+    let model = installation.model();
+    let setting = Setting { workspace, binary: &binary, model: &model, folder: &folder };
     let mut failed = Vec::new();
     for suite in chosen {
         println!("== {}: {}", suite.name, suite.what);
-        let server = Server::start(workspace, &installation, &binary, suite, &folder)?;
+        let server = suite.server.map(|options| Server::start(&setting, suite.name, options));
+        let server = server.transpose()?;
         let mut command = Command::new(&python);
         command.current_dir(&compat).arg(format!("{}.py", suite.name));
-        command.args([&server.address, &server.model]);
-        command.args((suite.arguments)(&installation, &folder));
+        if let Some(server) = &server {
+            command.args([&server.address, &server.model]);
+        }
+        command.args((suite.arguments)(&setting));
         if process::run(&mut command).is_err() {
             failed.push(suite.name);
         }
@@ -124,25 +152,17 @@ struct Server {
 }
 
 impl Server {
-    fn start(
-        workspace: &Workspace,
-        installation: &Installation<'_>,
-        binary: &Path,
-        suite: &Suite,
-        folder: &Path,
-    ) -> Result<Self> {
-        let log = folder.join(format!("{}.log", suite.name));
+    fn start(setting: &Setting<'_>, name: &str, options: &[&str]) -> Result<Self> {
+        let log = setting.folder.join(format!("{name}.log"));
         let file = File::create(&log).with_context(|| log.display().to_string())?;
-        let model = installation.model();
-        let mut command = Command::new(binary);
-        command.arg("--data-folder").arg(workspace.data());
-        command.arg("--cache-folder").arg(workspace.cache());
-        command.arg("serve").arg(&model).args(["--port", "0"]);
-        command.args(["--ctx-size", &suite.context.to_string()]);
+        let mut command = Command::new(setting.binary);
+        command.arg("--data-folder").arg(setting.workspace.data());
+        command.arg("--cache-folder").arg(setting.workspace.cache());
+        command.arg("serve").arg(setting.model).args(["--port", "0"]).args(options);
         command.stdout(Stdio::null()).stderr(file);
         let child = command.spawn().with_context(|| process::describe(&command))?;
-        let name = model.file_stem().context("the model has no name")?;
-        let model = name.to_string_lossy().into_owned();
+        let stem = setting.model.file_stem().context("the model has no name")?;
+        let model = stem.to_string_lossy().into_owned();
         let mut server = Self { child, address: String::new(), model };
         server.address = server.wait(&log)?;
         Ok(server)

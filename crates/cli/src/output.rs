@@ -1,5 +1,6 @@
 //! Standard output and input.
 
+use crate::arguments::LogFormat;
 use anyhow::Context;
 use std::io::{ErrorKind, Read, Write};
 
@@ -17,6 +18,14 @@ pub fn write(text: &str) -> anyhow::Result<()> {
 /// Says something beside the output, on standard error.
 pub fn note(text: &str) {
     eprintln!("stablemate: {text}");
+}
+
+/// Says something beside the output in the form of the log: as [`note`], or where every line is JSON as an event.
+pub fn log(form: LogFormat, text: &str) {
+    match form {
+        LogFormat::Text => note(text),
+        LogFormat::Json => tracing::info!("{text}"),
+    }
 }
 
 /// Whether the reader of our output went away, which is no failure of ours.

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 /// Measurements kept of each size: enough for a median that ignores a disturbed step or two, few
 /// enough to follow sequences that grow longer.
-const KEPT: usize = 9;
+const KEPT: usize = 5;
 /// Prompts get so many tokens of each step in any case, so that they end.
-const LEAST: usize = 16;
+const LEAST: usize = 4;
 /// Predictions reach so far beyond the largest step that has been measured.
 const REACH: usize = 4;
 

@@ -191,12 +191,15 @@ fn work<R: Runner>(
         }
     }
     engine.sweep();
-    let budget = pace.budget(engine.continuing(), engine.settings().step_tokens);
+    let continuing = engine.continuing();
+    let budget = pace.budget(continuing, engine.settings().step_tokens);
     let start = Instant::now();
     let step = engine.decide(budget);
     shared.publish(engine.statistics());
     engine.carry_out(&step);
+    let (tokens, seconds) = (step.tokens(), start.elapsed().as_secs_f64());
+    tracing::trace!(continuing, budget, tokens, seconds, "step");
     if step.kind == Kind::Logits {
-        pace.record(step.tokens(), start.elapsed().as_secs_f64());
+        pace.record(tokens, seconds);
     }
 }

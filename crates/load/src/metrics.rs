@@ -12,7 +12,6 @@ pub struct Metrics {
 struct Sample {
     name: String,
     /// What stands between the braces.
-    labels: String,
     value: f64,
 }
 
@@ -25,14 +24,6 @@ impl Metrics {
     /// The sum of a metric over all labels; `None` if there is no such metric.
     pub fn total(&self, name: &str) -> Option<f64> {
         self.sum(|sample| sample.name == name)
-    }
-
-    /// The sum of a metric where a label has a value.
-    pub fn labelled(&self, name: &str, label: &str, value: &str) -> Option<f64> {
-        let wanted = format!("{label}=\"{value}\"");
-        self.sum(|sample| {
-            sample.name == name && sample.labels.split(',').any(|pair| pair.trim() == wanted)
-        })
     }
 
     fn sum(&self, wanted: impl Fn(&Sample) -> bool) -> Option<f64> {
@@ -50,18 +41,12 @@ fn sample(line: &str) -> Option<Sample> {
     if line.starts_with('#') {
         return None;
     }
-    let (name, labels, rest) = match line.split_once('{') {
-        Some((name, rest)) => {
-            let (labels, rest) = rest.rsplit_once('}')?;
-            (name, labels, rest)
-        }
-        None => {
-            let (name, rest) = line.split_once(char::is_whitespace)?;
-            (name, "", rest)
-        }
+    let (name, rest) = match line.split_once('{') {
+        Some((name, rest)) => (name, rest.rsplit_once('}')?.1),
+        None => line.split_once(char::is_whitespace)?,
     };
     let value = rest.split_whitespace().next()?.parse().ok()?;
-    Some(Sample { name: name.to_owned(), labels: labels.to_owned(), value })
+    Some(Sample { name: name.to_owned(), value })
 }
 
 /// What must return to rest when no request is left. `None`: the server does not offer it.
@@ -71,21 +56,20 @@ pub struct Gauges {
     pub running: Option<f64>,
     /// `…_num_requests_waiting`.
     pub waiting: Option<f64>,
-    /// `…_kv_cache_blocks{state="owned"}`: blocks of running sequences.
+    /// `…_kv_cache_blocks_owned`: blocks of running sequences.
     pub owned_blocks: Option<f64>,
-    /// All `…_kv_cache_blocks`: owned, cached and free.
+    /// `…_kv_cache_blocks`: all of them.
     pub blocks: Option<f64>,
 }
 
 impl Gauges {
     /// The gauges of a reading whose metrics have a prefix, such as `stablemate_`.
     pub fn of(metrics: &Metrics, prefix: &str) -> Self {
-        let blocks = format!("{prefix}kv_cache_blocks");
         Self {
             running: metrics.total(&format!("{prefix}num_requests_running")),
             waiting: metrics.total(&format!("{prefix}num_requests_waiting")),
-            owned_blocks: metrics.labelled(&blocks, "state", "owned"),
-            blocks: metrics.total(&blocks),
+            owned_blocks: metrics.total(&format!("{prefix}kv_cache_blocks_owned")),
+            blocks: metrics.total(&format!("{prefix}kv_cache_blocks")),
         }
     }
 
@@ -105,9 +89,9 @@ mod tests {
         # TYPE stablemate_num_requests_running gauge\n\
         stablemate_num_requests_running{model=\"a{b}\"} 2\n\
         stablemate_num_requests_waiting 0\n\
-        stablemate_kv_cache_blocks{state=\"owned\",model=\"x\"} 3\n\
-        stablemate_kv_cache_blocks{model=\"x\", state=\"cached\"} 4 1700000000\n\
-        stablemate_kv_cache_blocks{state=\"free\"} 1e1\n\
+        stablemate_kv_cache_blocks_owned{model=\"x\"} 3 1700000000\n\
+        stablemate_kv_cache_blocks{model=\"x\"} 4\n\
+        stablemate_kv_cache_blocks{model=\"y\"} 1.3e1\n\
         not a sample\n";
 
     #[test]
@@ -128,7 +112,6 @@ mod tests {
     fn what_is_not_offered_is_absent() {
         let metrics = Metrics::parse(TEXT);
         assert_eq!(Gauges::of(&metrics, "other_"), Gauges::default());
-        assert_eq!(metrics.labelled("stablemate_kv_cache_blocks", "state", "lost"), None);
     }
 
     proptest! {

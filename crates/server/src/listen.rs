@@ -145,6 +145,9 @@ where
             let served = loaded.unwrap_or_else(|_| Err("loading the model panicked".to_owned()));
             state.install(served.map_err(ServeError::Load)?);
             call(callbacks.ready, |ready| ready());
+            let state = state.clone();
+            // So that the first request that needs a grammar need not wait for them.
+            tokio::task::spawn_blocking(move || state.grammars().is_ok());
         }
         () = stopper.reached(Stage::Drain) => return Ok(()),
     }

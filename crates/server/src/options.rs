@@ -105,6 +105,13 @@ pub struct Served {
     pub system_fingerprint: String,
 }
 
+impl Served {
+    /// The name that answers give where a request names no model: the first alias, else the id.
+    pub(crate) fn name(&self) -> &str {
+        self.aliases.first().unwrap_or(&self.id)
+    }
+}
+
 /// A loaded model and what is made from it once.
 pub(crate) struct Loaded {
     pub(crate) served: Served,

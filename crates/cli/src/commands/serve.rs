@@ -1,6 +1,6 @@
 //! `stablemate serve`
 
-use crate::arguments::{NetworkArguments, ServeArguments};
+use crate::arguments::{LogFormat, NetworkArguments, ServeArguments};
 use crate::environment::Environment;
 use crate::output;
 use anyhow::Context;
@@ -27,7 +27,9 @@ pub fn run(arguments: &ServeArguments, environment: &Environment) -> anyhow::Res
         template,
         max_tokens: arguments.max_tokens,
         obeys_generation_config: !arguments.ignore_generation_config,
+        log: arguments.log_format,
     };
+    let log = arguments.log_format;
     let scheme = if options.tls.is_some() { "https" } else { "http" };
     let bars = environment.bars.clone();
     let loading = bars.clone();
@@ -38,11 +40,11 @@ pub fn run(arguments: &ServeArguments, environment: &Environment) -> anyhow::Res
     };
     let callbacks = Callbacks {
         listening: Some(Box::new(move |address| {
-            output::note(&format!("listening at {scheme}://{address}"));
+            output::log(log, &format!("listening at {scheme}://{address}"));
         })),
-        ready: Some(Box::new(|| output::note("ready"))),
-        draining: Some(Box::new(|| {
-            output::note("stopping: requests under way may finish; stop again to end at once");
+        ready: Some(Box::new(move || output::log(log, "ready"))),
+        draining: Some(Box::new(move || {
+            output::log(log, "stopping: requests under way may finish; stop again to end at once");
         })),
     };
     Ok(stablemate_server::serve(options, callbacks, Stopper::default(), load)?)
@@ -97,25 +99,25 @@ struct Plan {
     template: Option<String>,
     max_tokens: Option<usize>,
     obeys_generation_config: bool,
+    log: LogFormat,
 }
 
 impl Plan {
     fn load(self, path: &Path) -> anyhow::Result<Served> {
         let model = Model::load(path, &self.load)?;
         for setting in model.unapplied_settings() {
-            output::note(&format!(
-                "generation_config.json asks for {setting}, which is not applied"
-            ));
+            let text = format!("generation_config.json asks for {setting}, which is not applied");
+            output::log(self.log, &text);
         }
         let service = model.into_service(&self.service)?;
-        output::note(&self.summary(&service));
+        output::log(self.log, &self.summary(&service));
         let tokenizer = match service.tokenizer {
             Ok(Some(tokenizer)) => Ok(tokenizer),
             Ok(None) => Err("the checkpoint has none".to_string()),
             Err(message) => Err(message),
         };
         if let Err(message) = &tokenizer {
-            output::note(&format!("there will be no text: {message}"));
+            output::log(self.log, &format!("there will be no text: {message}"));
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let version = env!("CARGO_PKG_VERSION");

@@ -59,9 +59,10 @@ fn clients_must_show_a_key() {
     // The log has an object for each request, and no keys.
     let notes = server.notes();
     assert!(!notes.contains("from-the-file") && !notes.contains("three"), "keys are in the log");
-    let lines = notes.lines().filter(|line| line.contains("/v1/models"));
-    let lines: Vec<Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
-    let statuses: Vec<_> = lines.iter().map(|line| line["status"].clone()).collect();
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let lines: Vec<Value> = notes.lines().map(parse).collect();
+    let requests = lines.iter().filter(|line| line["path"] == "/v1/models");
+    let statuses: Vec<_> = requests.map(|line| line["status"].clone()).collect();
     assert_eq!(json!(statuses), json!([200, 200, 200, 401, 401, 401, 401]));
 }
 

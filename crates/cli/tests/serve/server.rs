@@ -88,6 +88,8 @@ impl Server {
         let mut server = Self { child, notes, reader: Some(reader), client: unknown };
         let line = server.wait_for("listening at ");
         let (_, url) = line.split_once("listening at ").unwrap();
+        // Where the log is JSON, the string ends there.
+        let url = url.split('"').next().unwrap();
         server.client = Client::new(url);
         server
     }
@@ -95,7 +97,8 @@ impl Server {
     /// Starts a server and waits until it answers.
     pub fn start(options: &[&str]) -> Self {
         let server = Self::listening(options);
-        server.wait_for("stablemate: ready");
+        let json = options.contains(&"json");
+        server.wait_for(if json { "\"message\":\"ready\"" } else { "stablemate: ready" });
         server
     }
 

@@ -34,10 +34,10 @@ fn the_budget_keeps_the_pace() {
 
 #[test]
 fn prompts_get_the_least_in_any_case() {
-    assert_eq!(Pace::new(2.0).budget(4, 512), 16);
-    assert_eq!(learned(1.0, &[4, 100]).budget(4, 512), 16);
-    assert_eq!(learned(f64::NAN, &[4, 100]).budget(4, 512), 16);
-    assert_eq!(learned(0.0, &[4, 100]).budget(4, 10), 6);
+    assert_eq!(Pace::new(2.0).budget(4, 512), 4);
+    assert_eq!(learned(1.0, &[4, 100]).budget(4, 512), 4);
+    assert_eq!(learned(f64::NAN, &[4, 100]).budget(4, 512), 4);
+    assert_eq!(learned(0.0, &[4, 100]).budget(4, 7), 3);
     assert_eq!(learned(2.0, &[4, 100]).budget(20, 10), 0);
 }
 
@@ -45,7 +45,7 @@ fn prompts_get_the_least_in_any_case() {
 fn predictions_reach_only_a_little_beyond_what_was_measured() {
     let mut pace = Pace::new(2.0);
     pace.record(4, 0.010);
-    assert_eq!(pace.budget(4, 512), 16, "proportional, as long as there is but one");
+    assert_eq!(pace.budget(4, 512), 4, "proportional, as long as there is but one");
     pace.record(20, 0.010);
     assert_eq!(pace.budget(4, 512), 76, "four times the largest");
     pace.record(80, 0.012);

@@ -137,9 +137,8 @@ impl State {
         let running = self.running.load(Ordering::SeqCst);
         format!(
             "stablemate_num_requests_running {running}\nstablemate_num_requests_waiting 0\n\
-             stablemate_kv_cache_blocks{{state=\"owned\"}} {running}\n\
-             stablemate_kv_cache_blocks{{state=\"free\"}} {}\n",
-            1000 - running
+             stablemate_kv_cache_blocks_owned {running}\n\
+             stablemate_kv_cache_blocks 1000\n"
         )
     }
 

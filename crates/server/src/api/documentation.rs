@@ -27,6 +27,13 @@ pub(super) fn base() -> utoipa::openapi::OpenApi {
     document
 }
 
+/// The document as OpenAPI writes it: what matches many parts of a path in the router is a parameter like any other.
+pub(super) fn finished(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    let paths = std::mem::take(&mut document.paths.paths).into_iter();
+    document.paths.paths = paths.map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+    document
+}
+
 /// The document, and the page that shows it.
 pub(super) fn routes(document: &utoipa::openapi::OpenApi) -> Router<AppState> {
     // What utoipa describes it can write.

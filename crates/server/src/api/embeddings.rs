@@ -37,6 +37,7 @@ pub(crate) struct EmbeddingRequest {
     /// As numbers, or as base64 of little-endian 32-bit floats. Numbers, if absent.
     encoding_format: Option<EncodingFormat>,
     /// Must be the model's width: vectors are not shortened.
+    #[schema(minimum = 1)]
     dimensions: Option<u64>,
     /// How the tokens' vectors become one: their mean if absent.
     pooling: Option<PoolingKind>,
@@ -118,7 +119,7 @@ async fn embeddings(
     record: Record,
     Body(request): Body<EmbeddingRequest>,
 ) -> Result<Json<EmbeddingResponse>, ApiError> {
-    let id = state.model(request.model.as_deref())?.id.clone();
+    let name = state.model(request.model.as_deref())?.name().to_owned();
     let EmbeddingRequest { model, input, encoding_format, dimensions, pooling, .. } = request;
     let prompts = state.blocking(move |state| input.encode(state, "input", true)).await?;
     check_lengths(&state, &prompts.iter().map(|prompt| prompt.ids.len()).collect::<Vec<_>>())?;
@@ -140,7 +141,7 @@ async fn embeddings(
         }
     }
     let usage = EmbeddingUsage { prompt_tokens: tokens, total_tokens: tokens };
-    Ok(Json(EmbeddingResponse { object: "list", data, model: model.unwrap_or(id), usage }))
+    Ok(Json(EmbeddingResponse { object: "list", data, model: model.unwrap_or(name), usage }))
 }
 
 fn check_lengths(state: &AppState, lengths: &[usize]) -> Result<(), ApiError> {

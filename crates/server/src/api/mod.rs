@@ -12,6 +12,7 @@ mod models;
 mod prompt;
 mod responses;
 mod tokens;
+mod tools;
 mod usage;
 
 use axum::Router;
@@ -27,24 +28,27 @@ pub(crate) use completions::StopReason;
 pub(crate) use messages::AnthropicError;
 pub(crate) use usage::{TimingsObject, UsageObject, new_id, now};
 
-/// All endpoints, each also without `/v1`.
-fn endpoints() -> OpenApiRouter<AppState> {
-    OpenApiRouter::with_openapi(documentation::base())
-        .merge(completions::routes())
-        .merge(chat::routes())
-        .merge(responses::routes())
-        .merge(messages::routes())
-        .merge(embeddings::routes())
-        .merge(models::routes())
-        .merge(tokens::routes())
-        .merge(health::routes())
+/// All endpoints, each also without `/v1`. No two of them may describe different things by the same name.
+fn endpoints() -> [OpenApiRouter<AppState>; 8] {
+    [
+        completions::routes(),
+        chat::routes(),
+        responses::routes(),
+        messages::routes(),
+        embeddings::routes(),
+        models::routes(),
+        tokens::routes(),
+        health::routes(),
+    ]
 }
 
 /// Everything that is answered.
 pub(crate) fn router(state: &AppState) -> Router {
-    let (router, openapi) = endpoints().split_for_parts();
+    let base = OpenApiRouter::with_openapi(documentation::base());
+    let all = endpoints().into_iter().fold(base, OpenApiRouter::merge);
+    let (router, openapi) = all.split_for_parts();
     let router = router
-        .merge(documentation::routes(&openapi))
+        .merge(documentation::routes(&documentation::finished(openapi)))
         .route("/", get(page))
         .method_not_allowed_fallback(fallback::wrong_method)
         .fallback(fallback::unknown_path);
@@ -57,4 +61,25 @@ async fn page() -> impl IntoResponse {
     let policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; \
                   connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
     ([(header::CONTENT_SECURITY_POLICY, policy)], Html(include_str!("../page/index.html")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn no_two_schemas_share_a_name() {
+        let mut all = HashMap::new();
+        for router in endpoints() {
+            let components = router.into_openapi().components.unwrap_or_default();
+            for (name, schema) in components.schemas {
+                let schema = serde_json::to_string(&schema).unwrap();
+                let first = all.entry(name.clone()).or_insert_with(|| schema.clone());
+                assert_eq!(*first, schema, "{name}");
+            }
+        }
+        assert!(all.len() > 60, "{}", all.len());
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
@@ -60,6 +60,14 @@ impl<'de> Deserialize<'de> for Item {
             fn visit_u64<E: Error>(self, id: u64) -> Result<Item, E> {
                 let wrong = |_| E::custom(format!("{id} is no token id: they are below 2^32"));
                 u32::try_from(id).map(Item::Id).map_err(wrong)
+            }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Item, E> {
+                // A whole number is an integer however it is written.
+                match number as u32 {
+                    id if f64::from(id) == number => Ok(Item::Id(id)),
+                    _ => Err(E::invalid_type(Unexpected::Float(number), &self)),
+                }
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Item, A::Error> {
@@ -201,6 +209,8 @@ mod tests {
         assert_eq!(read("[1, 2]"), Ok(Prompts::Ids(vec![vec![1, 2]])));
         assert_eq!(read("[[1], [2, 3]]"), Ok(Prompts::Ids(vec![vec![1], vec![2, 3]])));
         assert_eq!(read("[]"), Ok(Prompts::Ids(vec![])));
+        assert_eq!(read("[1, 2.0]"), Ok(Prompts::Ids(vec![vec![1, 2]])));
+        assert_eq!(read("[[1.0]]"), Ok(Prompts::Ids(vec![vec![1]])));
     }
 
     #[test]
@@ -209,6 +219,7 @@ mod tests {
             ("5", "expected a string, or an array"),
             ("[-1]", "integer `-1`"),
             ("[1.5]", "floating point `1.5`"),
+            ("[1e308]", "floating point `1e308`"),
             ("[4294967296]", "4294967296 is no token id"),
             (r#"[1, "a"]"#, "mixed"),
             ("[[1], [[2]]]", "expected"),

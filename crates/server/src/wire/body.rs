@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::wire::duplicates;
+use crate::wire::{duplicates, strict};
 
 /// A JSON body, read within the server's limits of size and time.
 ///
@@ -83,13 +83,8 @@ async fn gather(body: RequestBody, limit: usize) -> Result<Vec<u8>, ApiError> {
 /// # Errors
 /// What is wrong with it, naming the parameter.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    duplicates::check(bytes)?;
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        explain(&path, error.inner())
-    })?;
-    Ok(value)
+    let value = duplicates::read(bytes)?;
+    strict::read(value).map_err(|error| explain(&error.path().to_string(), error.inner()))
 }
 
 /// Reads a value that lies at `place` in the body (`input[3]`) as `T`.
@@ -97,7 +92,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 /// # Errors
 /// What is wrong with it, naming the parameter.
 pub(crate) fn read_value<T: DeserializeOwned>(value: Value, place: &str) -> Result<T, ApiError> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    strict::read(value).map_err(|error| {
         let path = match error.path().to_string().as_str() {
             "." => place.to_owned(),
             path if path.starts_with('[') => format!("{place}{path}"),
@@ -109,7 +104,12 @@ pub(crate) fn read_value<T: DeserializeOwned>(value: Value, place: &str) -> Resu
 
 /// An error of serde in words that name the parameter and what it should be.
 pub(crate) fn explain(path: &str, error: &serde_json::Error) -> ApiError {
-    let message = plain_words(&error.to_string());
+    let mut message = error.to_string();
+    if error.line() > 0 {
+        // The place in the text comes last.
+        message.truncate(message.rfind(" at line ").unwrap_or(message.len()));
+    }
+    let message = plain_words(&message);
     let (path, code) = match message.strip_prefix("unknown field `") {
         // The path ends before the field that is unknown.
         Some(rest) => {
@@ -134,22 +134,26 @@ fn missing(message: &str) -> Option<&str> {
     message.strip_prefix("missing field `")?.split('`').next()
 }
 
-/// Serde's message without the place in the text and with words in place of Rust's types.
+/// Serde's message with words in place of Rust's types, and without hundreds of digits.
 fn plain_words(message: &str) -> String {
-    let message = message.split(" at line ").next().unwrap_or(message);
     let Some((found, expected)) = message.rsplit_once(", expected ") else {
         return message.to_owned();
     };
     if found.starts_with("unknown field") {
         return found.to_owned();
     }
+    let number = found.strip_prefix("invalid type: floating point `");
+    let number = number.and_then(|rest| rest.strip_suffix('`')?.parse().ok());
+    let found = match number {
+        Some(number) => format!("invalid type: floating point `{}`", strict::shown(number)),
+        None => found.to_owned(),
+    };
     let expected = match expected {
         "f64" | "f32" => "a number",
         "u64" | "usize" | "u32" => "a whole number, 0 or more",
         "i64" => "a whole number",
         "a sequence" => "an array",
         "a map" => "an object",
-        expected if expected.starts_with("struct ") => "an object",
         expected => expected,
     };
     format!("{found}, expected {expected}")

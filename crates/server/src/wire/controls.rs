@@ -7,7 +7,7 @@ use stablemate_text::StopStrings;
 
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::wire::{LogitBias, OneOrMany};
+use crate::wire::{LogitBias, OneOrMany, shown};
 
 /// Where a repetition ends by default, as in llama.cpp.
 const DRY_BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
@@ -72,7 +72,7 @@ fn number(
     if holds(value) && (value as f32).is_finite() {
         return Ok(value as f32);
     }
-    let message = format!("{parameter} is {value}, but must be {expected}");
+    let message = format!("{parameter} is {}, but must be {expected}", shown(value));
     Err(ApiError::parameter(parameter, message))
 }
 

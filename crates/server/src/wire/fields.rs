@@ -16,7 +16,7 @@ macro_rules! generation_request {
             #[schema(minimum = 0)]
             pub temperature: Option<f64>,
             /// Keep the fewest most probable tokens whose probabilities reach this sum.
-            #[schema(minimum = 0, maximum = 1)]
+            #[schema(exclusive_minimum = 0, maximum = 1)]
             pub top_p: Option<f64>,
             /// Keep the `k` most probable tokens; 0 and -1 keep all.
             #[schema(minimum = -1)]
@@ -25,7 +25,7 @@ macro_rules! generation_request {
             #[schema(minimum = 0, maximum = 1)]
             pub min_p: Option<f64>,
             /// Locally typical sampling: keep the tokens of the most expected surprise until their probabilities reach this sum.
-            #[schema(minimum = 0, maximum = 1)]
+            #[schema(exclusive_minimum = 0, maximum = 1)]
             pub typical_p: Option<f64>,
             /// Chance that the top choices are excluded (XTC).
             #[schema(minimum = 0, maximum = 1)]
@@ -40,7 +40,7 @@ macro_rules! generation_request {
             #[schema(minimum = 1)]
             pub dry_base: Option<f64>,
             /// The longest repetition without a penalty.
-            #[schema(minimum = 0)]
+            #[schema(minimum = 0, format = "uint64")]
             pub dry_allowed_length: Option<u64>,
             /// Tokens that are searched for repetitions; -1 is all, 0 none.
             #[schema(minimum = -1)]
@@ -49,7 +49,7 @@ macro_rules! generation_request {
             pub dry_sequence_breakers: Option<Vec<String>>,
             /// Divides positive logits of tokens that occurred, multiplies negative ones; 1 changes nothing.
             #[serde(alias = "repeat_penalty")]
-            #[schema(minimum = 0)]
+            #[schema(exclusive_minimum = 0)]
             pub repetition_penalty: Option<f64>,
             /// Subtracted from a token's logit as often as the answer holds it.
             #[schema(minimum = -2, maximum = 2)]

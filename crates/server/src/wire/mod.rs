@@ -6,6 +6,7 @@ mod duplicates;
 mod fields;
 mod items;
 mod scalars;
+mod strict;
 
 pub use body::Body;
 pub(crate) use body::read_value;
@@ -13,3 +14,4 @@ pub use controls::{Controls, MaxTokens};
 pub(crate) use fields::generation_request;
 pub(crate) use items::{Item, TextOrItems, refuse_values};
 pub use scalars::{LogitBias, OneOrMany, StreamOptions, StructuredOutputs};
+pub(crate) use strict::shown;

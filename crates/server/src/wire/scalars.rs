@@ -10,6 +10,7 @@ use stablemate_grammar::Grammar;
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
+use crate::wire::shown;
 
 /// A string, or several.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -67,8 +68,10 @@ impl<'de> Deserialize<'de> for LogitBias {
                 D::Error::custom(format!("the key {key:?} is not a token id, a whole number"))
             })?;
             if !(-100.0..=100.0).contains(&bias) {
-                let message =
-                    format!("the bias of token {id} is {bias}, but must be from -100 to 100");
+                let message = format!(
+                    "the bias of token {id} is {}, but must be from -100 to 100",
+                    shown(bias)
+                );
                 return Err(D::Error::custom(message));
             }
             Ok((id, bias))

@@ -280,6 +280,10 @@ fn what_cannot_be_done_is_refused_by_name() {
             "messages[0].content[0].type",
         ),
         (user(json!([{"type": "text"}])), "messages[0].content[0].text"),
+        (
+            user(json!([{"type": "text", "text": "a", "image_url": 5}])),
+            "messages[0].content[0].image_url",
+        ),
         (user(json!(7)), "messages[0].content"),
         (json!({"messages": [{"role": "tool", "content": "x"}]}), "messages[0].tool_call_id"),
         (
@@ -297,6 +301,10 @@ fn what_cannot_be_done_is_refused_by_name() {
         (say("a", json!({"max_completion_tokens": 100_000})), "max_completion_tokens"),
         (say("a", json!({"reasoning_effort": "high"})), "reasoning_effort"),
         (say("a", json!({"chat_template_kwargs": {"mood": 1}})), "chat_template_kwargs.mood"),
+        (
+            say("a", json!({"chat_template_kwargs": {"messages": 3}})),
+            "chat_template_kwargs.messages",
+        ),
         (say("a", json!({"tool_choice": "sometimes"})), "tool_choice"),
         (say("a", json!({"tool_choice": "required"})), "tool_choice"),
         (say("a", json!({"tools": bad_tool})), "tools[0].function.parameters/properties/a"),
@@ -313,6 +321,59 @@ fn what_cannot_be_done_is_refused_by_name() {
         let answer = server.post("/v1/chat/completions", &body);
         assert_eq!(answer.status, 400, "{body}: {}", answer.body);
         assert_eq!(answer.error()["param"], parameter, "{body}: {}", answer.body);
+    }
+}
+
+#[test]
+fn the_prompt_can_be_looked_at() {
+    let server = start(Some(TEMPLATE));
+    let ask = |body: Value| server.post("/apply-template", &body);
+    let messages = json!([{"role": "system", "content": "Be."}, {"role": "user", "content": "Hi"}]);
+    let answer = ask(json!({"messages": messages})).json();
+    assert_eq!(answer, json!({"prompt": "system=Be.;user=Hi;\nANSWER:"}));
+    let more = json!({"messages": messages, "tools": tools(), "model": "abc",
+        "chat_template_kwargs": {"enable_thinking": false}});
+    let prompt = ask(more).json()["prompt"].as_str().unwrap().to_owned();
+    assert!(prompt.starts_with("TOOLS <tool_call> weather time "), "{prompt}");
+    assert!(prompt.ends_with("\nANSWER:<think>\n</think>"), "{prompt}");
+    let begun = json!({"messages": [{"role": "assistant", "content": "On"}], "continue_final_message": true});
+    assert_eq!(ask(begun).json(), json!({"prompt": "assistant=On"}));
+    for (body, parameter) in [
+        (json!({}), "messages"),
+        (json!({"messages": []}), "messages"),
+        (json!({"messages": messages, "temperature": 1}), "temperature"),
+        (json!({"messages": messages, "chat_template_kwargs": {"x": 1}}), "chat_template_kwargs.x"),
+    ] {
+        assert_eq!(ask(body).error()["param"], parameter);
+    }
+    let unknown = ask(json!({"messages": messages, "model": "other"}));
+    assert_eq!(unknown.status, 404, "{}", unknown.body);
+    assert_eq!(
+        start(None).post("/apply-template", &json!({"messages": messages})).error()["code"],
+        "no_chat_template"
+    );
+}
+
+/// The name that was asked for; else the alias, for it was given for this.
+#[test]
+fn answers_name_the_model_as_the_request_did() {
+    let server = start(Some(TEMPLATE));
+    let message = json!([{"role": "user", "content": "say(a)"}]);
+    for (path, body) in [
+        ("/v1/chat/completions", json!({"messages": message})),
+        ("/v1/completions", json!({"prompt": "a"})),
+        ("/v1/responses", json!({"input": "a"})),
+        ("/v1/messages", json!({"messages": message, "max_tokens": 5})),
+        ("/v1/embeddings", json!({"input": "a"})),
+    ] {
+        for (asked, told) in
+            [(Some("org/alphabet"), "org/alphabet"), (Some("abc"), "abc"), (None, "abc")]
+        {
+            let mut body = body.clone();
+            body["model"] = json!(asked);
+            let answer = server.post(path, &body);
+            assert_eq!(answer.json()["model"], told, "{path} {asked:?}: {}", answer.body);
+        }
     }
 }
 

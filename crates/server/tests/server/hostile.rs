@@ -46,6 +46,7 @@ fn right(path: &str) -> Value {
         "/v1/responses" => json!({"input": "a", "max_output_tokens": 16}),
         "/v1/messages/count_tokens" => json!({"messages": messages}),
         "/tokenize" => json!({"content": "a"}),
+        "/apply-template" => json!({"messages": messages}),
         "/detokenize" => json!({"tokens": [97]}),
         _ => json!({"messages": messages, "max_tokens": 2}),
     }

@@ -10,4 +10,5 @@ mod lifecycle;
 mod messages;
 mod other_endpoints;
 mod responses;
+mod strict;
 mod tls;

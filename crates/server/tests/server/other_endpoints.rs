@@ -106,6 +106,8 @@ fn the_documentation_knows_every_endpoint() {
         ("/v1/completions", "post"),
         ("/v1/embeddings", "post"),
         ("/v1/models", "get"),
+        ("/v1/models/{model}", "get"),
+        ("/apply-template", "post"),
         ("/tokenize", "post"),
         ("/detokenize", "post"),
         ("/health", "get"),
@@ -116,6 +118,21 @@ fn the_documentation_knows_every_endpoint() {
     let request = &document["components"]["schemas"]["CompletionRequest"];
     assert!(request["properties"]["temperature"]["description"].is_string(), "{request}");
     assert_eq!(request["additionalProperties"], false);
+    let schemas = &document["components"]["schemas"];
+    for (request, required) in [
+        ("ChatRequest", json!(["messages"])),
+        ("CompletionRequest", json!(["prompt"])),
+        ("ResponsesRequest", json!(["input"])),
+        ("TemplateRequest", json!(["messages"])),
+    ] {
+        assert_eq!(schemas[request]["required"], required, "{request}");
+    }
+    let chat = &schemas["ChatRequest"]["properties"];
+    assert_eq!(chat["messages"]["minItems"], 1);
+    assert_eq!(chat["top_p"]["exclusiveMinimum"], 0);
+    assert!(chat["tool_choice"].to_string().contains("ChoiceSchema"), "{}", chat["tool_choice"]);
+    let modes = &schemas["ChoiceMode"]["enum"];
+    assert_eq!(*modes, json!(["auto", "none", "required"]));
     let page = server.get("/docs");
     assert!(page.body.contains("/v1/completions") && !page.body.contains("https://cdn"));
     assert_eq!(server.get("/").header("content-type"), Some("text/html; charset=utf-8"));

@@ -86,19 +86,15 @@ pub struct PartRequest {
     /// The text.
     text: Option<String>,
     /// Not supported.
-    #[allow(dead_code)]
     #[schema(value_type = Option<Object>)]
     image_url: Option<Value>,
     /// Not supported.
-    #[allow(dead_code)]
     #[schema(value_type = Option<Object>)]
     input_audio: Option<Value>,
     /// Not supported.
-    #[allow(dead_code)]
     #[schema(value_type = Option<Object>)]
     file: Option<Value>,
     /// Not supported.
-    #[allow(dead_code)]
     refusal: Option<String>,
 }
 
@@ -264,8 +260,20 @@ impl Content {
         };
         let text = |(number, part): (usize, PartRequest)| {
             let at = format!("messages[{index}].content[{number}]");
+            let others = [
+                ("image_url", part.image_url.is_some()),
+                ("input_audio", part.input_audio.is_some()),
+                ("file", part.file.is_some()),
+                ("refusal", part.refusal.is_some()),
+            ];
             match (part.kind.as_str(), part.text) {
-                ("text", Some(text)) => Ok(text),
+                ("text", Some(text)) => match others.iter().find(|(_, given)| *given) {
+                    Some((field, _)) => Err(unsupported(
+                        format!("{at}.{field}"),
+                        "a part of type \"text\" has none",
+                    )),
+                    None => Ok(text),
+                },
                 ("text", None) => {
                     let parameter = format!("{at}.text");
                     Err(ApiError::parameter(&parameter, format!("{parameter} is missing"))

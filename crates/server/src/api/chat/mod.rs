@@ -4,6 +4,7 @@ mod messages;
 mod request;
 mod response;
 mod stream;
+mod template;
 pub(crate) mod turn;
 
 use axum::Json;
@@ -25,7 +26,11 @@ use stream::Chunks;
 use turn::{Prepared, replies};
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(chat)).route("/chat/completions", post(chat))
+    OpenApiRouter::new()
+        .routes(routes!(chat))
+        .route("/chat/completions", post(chat))
+        .routes(routes!(template::apply_template))
+        .route("/v1/apply-template", post(template::apply_template))
 }
 
 /// Continue a conversation

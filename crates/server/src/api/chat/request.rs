@@ -8,9 +8,14 @@ use utoipa::ToSchema;
 
 use crate::api::chat::messages::{MessageRequest, ToolRequest, tool_choice};
 use crate::api::chat::turn::{self, Turn, local_time};
+use crate::api::tools::ChoiceSchema;
 use crate::error::ApiError;
 use crate::state::AppState;
 use crate::wire::{MaxTokens, StreamOptions, StructuredOutputs, generation_request};
+
+/// Variables that templates are given anyway, as transformers has it.
+const OWN_VARIABLES: [&str; 5] =
+    ["messages", "tools", "documents", "add_generation_prompt", "strftime_now"];
 
 /// OpenAI's and vLLM's.
 const MOST_LOGPROBS: u64 = 20;
@@ -21,11 +26,12 @@ generation_request! {
         /// The model; the one there is, if absent.
         pub model: Option<String>,
         /// The conversation so far.
+        #[schema(value_type = Vec<MessageRequest>, min_items = 1)]
         pub messages: Option<Vec<MessageRequest>>,
         /// The functions the model may call.
         pub tools: Option<Vec<ToolRequest>>,
         /// `auto`, `none`, `required`, or the function to call.
-        #[schema(value_type = Option<Object>)]
+        #[schema(value_type = Option<ChoiceSchema>)]
         pub tool_choice: Option<Value>,
         /// Whether several calls may be made at once; `true` if absent.
         pub parallel_tool_calls: Option<bool>,
@@ -56,8 +62,10 @@ generation_request! {
         /// Must be `false`: nothing is kept.
         pub store: Option<bool>,
         /// Must be `["text"]`.
+        #[schema(value_type = Option<Vec<Modality>>, min_items = 1, max_items = 1)]
         pub modalities: Option<Vec<String>>,
         /// Must be `auto` or `default`.
+        #[schema(pattern = "^(auto|default)$")]
         pub service_tier: Option<String>,
         /// Who asks. Not looked at.
         #[allow(dead_code)]
@@ -73,6 +81,15 @@ generation_request! {
         #[schema(value_type = Option<Object>)]
         pub metadata: Option<Map<String, Value>>,
     }
+}
+
+/// What answers are made of.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code)]
+pub enum Modality {
+    /// Text.
+    Text,
 }
 
 /// What the content must look like.
@@ -223,6 +240,11 @@ impl ChatRequest {
     /// The template's variables.
     fn variables(&self, conversation: &Conversation) -> Result<Map<String, Value>, ApiError> {
         let mut variables = self.chat_template_kwargs.clone().unwrap_or_default();
+        if let Some(name) = OWN_VARIABLES.iter().find(|name| variables.contains_key(**name)) {
+            let parameter = format!("chat_template_kwargs.{name}");
+            let message = format!("{parameter} cannot be set: templates get {name} from elsewhere");
+            return Err(ApiError::parameter(parameter, message).with_code("invalid_value"));
+        }
         let Some(effort) = &self.reasoning_effort else { return Ok(variables) };
         let (name, value) = turn::effort(conversation, "reasoning_effort", effort)?;
         if variables.insert(name.to_owned(), value).is_some() {

@@ -10,6 +10,7 @@ use crate::options::Served;
 
 /// What all objects of an answer begin with.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = ChatHead)]
 pub(crate) struct Head {
     /// The answer's name.
     id: String,
@@ -29,7 +30,7 @@ impl Head {
             id: new_id("chatcmpl-"),
             object: if stream { "chat.completion.chunk" } else { "chat.completion" },
             created: now(),
-            model: model.unwrap_or_else(|| served.id.clone()),
+            model: model.unwrap_or_else(|| served.name().to_owned()),
             system_fingerprint: served.system_fingerprint.clone(),
         }
     }
@@ -96,6 +97,7 @@ struct ToolCallObject {
 
 /// What is called.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = CalledFunctionObject)]
 struct FunctionObject {
     /// The function.
     name: String,
@@ -124,6 +126,7 @@ struct ChatToken {
 
 /// A token and its log-probability.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = TokenLogprob)]
 struct TokenObject {
     /// How it reads.
     token: String,

@@ -105,8 +105,16 @@ impl Turn {
     /// # Errors
     /// As [`Self::prepare`], where they come from the messages.
     pub(crate) fn count(&self, state: &AppState) -> Result<usize, ApiError> {
+        Ok(encode(state, &self.text(state)?)?.len())
+    }
+
+    /// The text of the prompt. Takes its time, as [`Self::prepare`].
+    ///
+    /// # Errors
+    /// As [`Self::prepare`], where they come from the messages.
+    pub(crate) fn text(&self, state: &AppState) -> Result<String, ApiError> {
         let prompt = state.conversation()?.prompt(&self.exchange).map_err(refused)?;
-        Ok(encode(state, &prompt.text)?.len())
+        Ok(prompt.text)
     }
 }
 

@@ -30,6 +30,7 @@ generation_request! {
         #[schema(maximum = 20)]
         pub logprobs: Option<u64>,
         /// Must be `n`: all answers are given back, none is chosen.
+        #[schema(minimum = 1, maximum = 128)]
         pub best_of: Option<u64>,
         /// Not supported: must be absent or empty.
         pub suffix: Option<String>,

@@ -10,6 +10,7 @@ use crate::options::Served;
 
 /// What all objects of an answer begin with.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = CompletionHead)]
 pub(crate) struct Head {
     /// The answer's name.
     id: String,
@@ -78,7 +79,7 @@ impl Head {
             id: new_id("cmpl-"),
             object: "text_completion",
             created: now(),
-            model: model.unwrap_or_else(|| served.id.clone()),
+            model: model.unwrap_or_else(|| served.name().to_owned()),
             system_fingerprint: served.system_fingerprint.clone(),
         }
     }

@@ -11,7 +11,7 @@ use crate::api::messages::content::{CacheControl, Messages};
 use crate::api::messages::tools::{tool_choice, tools};
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::wire::{Controls, Item, MaxTokens, OneOrMany, TextOrItems};
+use crate::wire::{Controls, Item, MaxTokens, OneOrMany, TextOrItems, shown};
 
 /// A conversation to be continued.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -21,7 +21,7 @@ pub(crate) struct MessagesRequest {
     pub(super) model: Option<String>,
     /// The conversation: `{"role", "content"}`, where content is a text or a list of blocks of the types `text`,
     /// `thinking`, `tool_use` and `tool_result`. If the last one is the assistant's, it is gone on with.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Object>, min_items = 1)]
     messages: Vec<Value>,
     /// Instructions: a text, or a list of blocks of the type `text`.
     #[schema(value_type = Option<SystemSchema>)]
@@ -50,10 +50,10 @@ pub(crate) struct MessagesRequest {
     #[schema(minimum = 0, maximum = 1)]
     temperature: Option<f64>,
     /// Keep the fewest most probable tokens whose probabilities reach this sum.
-    #[schema(minimum = 0, maximum = 1)]
+    #[schema(exclusive_minimum = 0, maximum = 1)]
     top_p: Option<f64>,
     /// Keep the `k` most probable tokens.
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, format = "uint64")]
     top_k: Option<u64>,
     /// Who asks. Not looked at.
     #[allow(dead_code)]
@@ -73,7 +73,7 @@ pub(crate) struct CountRequest {
     /// The model; the one there is, if absent.
     pub(super) model: Option<String>,
     /// As of `/v1/messages`.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Object>, min_items = 1)]
     messages: Vec<Value>,
     /// As of `/v1/messages`.
     #[schema(value_type = Option<SystemSchema>)]
@@ -209,7 +209,9 @@ impl Wish {
             Self::Enabled | Self::Adaptive if switch => set(true),
             Self::Disabled if switch => set(false),
             Self::Enabled if !conversation.reasons() => {
-                Err(unsupported("thinking.type", "is \"enabled\", but this model does not think"))
+                let message = "is \"enabled\", but this model does not think: leave thinking out, or give \
+                               {\"type\": \"disabled\"}";
+                Err(unsupported("thinking.type", message))
             }
             Self::Disabled if conversation.reasons() => {
                 let message = "is \"disabled\", but this model's chat template cannot turn it off";
@@ -279,7 +281,7 @@ impl MessagesRequest {
     /// How tokens are chosen.
     fn controls(&self) -> Result<Controls, ApiError> {
         if let Some(temperature) = self.temperature.filter(|t| !(0.0..=1.0).contains(t)) {
-            let message = format!("temperature is {temperature}, but must be from 0 to 1");
+            let message = format!("temperature is {}, but must be from 0 to 1", shown(temperature));
             return Err(ApiError::parameter("temperature", message));
         }
         let top_k = self.top_k.map(|k| i64::try_from(k).unwrap_or(i64::MAX));

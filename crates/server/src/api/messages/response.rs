@@ -80,6 +80,7 @@ pub(crate) struct MessageUsage {
 
 /// More about the tokens of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = MessageTokensDetails)]
 struct OutputTokensDetails {
     /// Those of the thinking.
     thinking_tokens: usize,
@@ -154,7 +155,7 @@ impl MessageObject {
             id: new_id("msg_"),
             kind: "message",
             role: "assistant",
-            model: model.unwrap_or_else(|| served.id.clone()),
+            model: model.unwrap_or_else(|| served.name().to_owned()),
             content: Vec::new(),
             stop_reason: None,
             stop_sequence: None,

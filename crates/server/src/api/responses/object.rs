@@ -11,12 +11,14 @@ use crate::api::blocks::{Block, BlockKind, Blocks};
 use crate::api::chat::turn::{Ending, TurnEnd};
 use crate::api::responses::request::{Echo, ResponsesRequest};
 use crate::api::responses::tools::FunctionObject;
+use crate::api::tools::ChoiceSchema;
 use crate::api::{new_id, now};
 use crate::error::ApiError;
 use crate::options::Served;
 
 /// What does not change while an answer is made; most of it tells the request back.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = ResponseHead)]
 pub(crate) struct Head {
     /// The answer's name.
     id: String,
@@ -39,7 +41,7 @@ pub(crate) struct Head {
     /// The `top_p` that is used.
     top_p: f32,
     /// Whether the model calls functions.
-    #[schema(value_type = Object)]
+    #[schema(value_type = ChoiceSchema)]
     tool_choice: Value,
     /// The functions it may call.
     tools: Vec<FunctionObject>,
@@ -236,6 +238,7 @@ struct InputTokensDetails {
 
 /// More about the tokens of an answer.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = ResponseTokensDetails)]
 struct OutputTokensDetails {
     /// Those of the reasoning.
     reasoning_tokens: usize,
@@ -248,7 +251,7 @@ impl Head {
             id: new_id("resp_"),
             object: "response",
             created_at: now(),
-            model: request.model.clone().unwrap_or_else(|| served.id.clone()),
+            model: request.model.clone().unwrap_or_else(|| served.name().to_owned()),
             instructions: request.instructions.clone(),
             metadata: request.metadata.clone().unwrap_or_default(),
             max_output_tokens: request.max_output_tokens,

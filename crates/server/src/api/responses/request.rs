@@ -12,6 +12,7 @@ use crate::api::chat::turn::{self, Prepared, Turn, local_time};
 use crate::api::responses::input::Messages;
 use crate::api::responses::object::{FormatObject, ReasoningObject, TextObject};
 use crate::api::responses::tools::{FunctionObject, functions, tool_choice};
+use crate::api::tools::ChoiceSchema;
 use crate::error::ApiError;
 use crate::state::AppState;
 use crate::wire::{Item, MaxTokens, TextOrItems, generation_request, refuse_values};
@@ -34,7 +35,7 @@ generation_request! {
         pub model: Option<String>,
         /// The text of the user; or a list of items of the types `message` (parts of which are `input_text` or
         /// `output_text`), `function_call`, `function_call_output` and `reasoning`.
-        #[schema(value_type = Option<InputSchema>)]
+        #[schema(value_type = InputSchema)]
         pub input: Option<TextOrItems>,
         /// A system message before all others.
         pub instructions: Option<String>,
@@ -43,7 +44,7 @@ generation_request! {
         #[schema(value_type = Option<Vec<Object>>)]
         pub tools: Option<Vec<Value>>,
         /// `auto`, `none`, `required`, or `{"type": "function", "name"}`.
-        #[schema(value_type = Option<Object>)]
+        #[schema(value_type = Option<ChoiceSchema>)]
         pub tool_choice: Option<Value>,
         /// Whether several calls may be made at once; `true` if absent.
         pub parallel_tool_calls: Option<bool>,
@@ -60,6 +61,7 @@ generation_request! {
         /// What answers are to hold besides. Of OpenAI's values those are accepted that leave out nothing here.
         pub include: Option<Vec<String>>,
         /// Must be `disabled`: what does not fit is refused.
+        #[schema(pattern = "^disabled$")]
         pub truncation: Option<String>,
         /// Answer with server-sent events.
         pub stream: Option<bool>,
@@ -82,11 +84,13 @@ generation_request! {
         #[schema(value_type = Option<Object>)]
         pub context_management: Option<Value>,
         /// Must be 0.
+        #[schema(maximum = 0)]
         pub top_logprobs: Option<u64>,
         /// Must be null: it counts OpenAI's own tools.
         #[schema(value_type = Option<Object>)]
         pub max_tool_calls: Option<Value>,
         /// Must be `auto` or `default`.
+        #[schema(pattern = "^(auto|default)$")]
         pub service_tier: Option<String>,
         /// Who asks. Not looked at.
         #[allow(dead_code)]
@@ -131,6 +135,7 @@ pub struct TextRequest {
     #[schema(value_type = Option<Object>)]
     format: Option<Value>,
     /// Must be `medium`.
+    #[schema(pattern = "^medium$")]
     verbosity: Option<String>,
 }
 
