@@ -121,6 +121,18 @@ pub struct SamplingArguments {
     /// Keep tokens at least P times as probable as the most probable
     #[arg(long, default_value_t = 0.0, value_name = "P")]
     pub min_p: f32,
+    /// Keep the tokens whose surprise is nearest to the expected one until their probabilities reach P
+    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    pub typical_p: f32,
+    /// Makes tokens of the prompt and the answer less likely: above 1
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    pub repetition_penalty: f32,
+    /// Taken from a token's logit each time the answer holds it
+    #[arg(long, default_value_t = 0.0, value_name = "PENALTY", allow_hyphen_values = true)]
+    pub frequency_penalty: f32,
+    /// Taken from a token's logit if the answer holds it
+    #[arg(long, default_value_t = 0.0, value_name = "PENALTY", allow_hyphen_values = true)]
+    pub presence_penalty: f32,
     /// The same seed gives the same tokens [default: a new one each time]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,

@@ -230,7 +230,9 @@ mod tests {
         ];
         assert_eq!(
             rules(&packages),
-            ["stablemate-cli may use stablemate only, but uses stablemate-graph"]
+            [
+                "stablemate-cli may use stablemate, stablemate-server, stablemate-load only, but uses stablemate-graph"
+            ]
         );
     }
 

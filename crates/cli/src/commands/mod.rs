@@ -30,6 +30,10 @@ fn options(arguments: &SamplingArguments) -> GenerateOptions {
             top_k: arguments.top_k,
             top_p: arguments.top_p,
             min_p: arguments.min_p,
+            typical_p: arguments.typical_p,
+            repetition_penalty: arguments.repetition_penalty,
+            frequency_penalty: arguments.frequency_penalty,
+            presence_penalty: arguments.presence_penalty,
             seed: arguments.seed.unwrap_or_else(clock),
             ..Sampling::default()
         },

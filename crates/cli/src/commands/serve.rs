@@ -106,6 +106,9 @@ impl Plan {
     fn load(self, path: &Path) -> anyhow::Result<Served> {
         let model = Model::load(path, &self.load)?;
         for setting in model.unapplied_settings() {
+            if self.obeys_generation_config && setting.starts_with("repetition_penalty ") {
+                continue; // Requests get it unless they say otherwise.
+            }
             let text = format!("generation_config.json asks for {setting}, which is not applied");
             output::log(self.log, &text);
         }

@@ -42,14 +42,15 @@ pub enum ExecutorError {
 }
 
 /// `T` of the steps that are compiled; work is padded to the next. Few, since each costs seconds to
-/// compile; 1 since most steps are single tokens. Native kernels skip padding.
+/// compile; 1 since most steps are single tokens. Native kernels skip padding, but what IREE computes
+/// between them does not: a server's steps have some tens of tokens, hence 32 and 64.
 const NATIVE_TOKENS: &[usize] = &[1, 16, 32, 64, 128, 512];
-
-/// Rows of logits of a step that wants more than one, at least: few programs do for all.
-const LEAST_ROWS: usize = 16;
 
 /// The same for portable programs, which compute padding as if it were tokens.
 const PORTABLE_TOKENS: &[usize] = &[1, 16, 128];
+
+/// Rows of logits of a step that wants more than one, at least: few programs do for all.
+const LEAST_ROWS: usize = 16;
 
 /// Tokens of context that a portable step is compiled for: powers of two of these, up to the model's
 /// own. It computes on all of them, whether used or not.
