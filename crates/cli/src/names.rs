@@ -21,7 +21,12 @@ pub fn backend() -> impl TypedValueParser<Value = Backend> {
 
 /// `--isa`.
 pub fn isa() -> impl TypedValueParser<Value = Isa> {
-    choice(&[("portable", Isa::Portable), ("avx2", Isa::Avx2), ("avx512", Isa::Avx512)])
+    choice(&[
+        ("portable", Isa::Portable),
+        ("avx2", Isa::Avx2),
+        ("avx512", Isa::Avx512),
+        ("amx", Isa::Amx),
+    ])
 }
 
 /// `--activations`.

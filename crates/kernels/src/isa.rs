@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+#[cfg(target_arch = "x86_64")]
+use crate::amx;
+
 /// A set of instructions that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Isa {
@@ -11,11 +14,13 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI.
     Avx512,
+    /// The same with AVX-512 VBMI and the tiles of AMX, of int8: Intel's servers since Sapphire Rapids, on Linux.
+    Amx,
 }
 
 impl Isa {
     /// All of them, from the most general to the fastest.
-    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Amx];
 
     /// The fastest that this machine runs.
     pub fn best() -> Self {
@@ -41,15 +46,21 @@ impl Isa {
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vnni")
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => {
+                Self::Avx512.available()
+                    && is_x86_feature_detected!("avx512vbmi")
+                    && amx::available()
+            }
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => false,
+            Self::Avx2 | Self::Avx512 | Self::Amx => false,
         }
     }
 
     /// Whether it multiplies bytes (unsigned by signed, four at a time); where it does not,
     /// [`Activations::Int8`](crate::Activations::Int8) only rounds to 8 bits.
     pub fn byte_products(self) -> bool {
-        self == Self::Avx512
+        matches!(self, Self::Avx512 | Self::Amx)
     }
 
     /// The name, as `--isa` takes it.
@@ -58,6 +69,7 @@ impl Isa {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Amx => "amx",
         }
     }
 }

@@ -2,6 +2,7 @@
 //! Out: slices: products, attention, embedded rows, written cache, by the best instructions of this machine.
 //! Never: knows IREE, a graph, a model or a file.
 
+mod amx;
 mod attention;
 mod bandwidth;
 mod cache;

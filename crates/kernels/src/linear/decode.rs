@@ -54,6 +54,15 @@ pub(super) trait Codes: 'static {
     /// lanes.
     unsafe fn pair<S: Simd>(unit: *const i32, pair: usize) -> S::Integers;
 
+    /// How many integers there are, a power of two: those of [`Self::loose_pair`] count modulo this.
+    const LEVELS: usize;
+
+    /// The same with anything in bits above those of [`Self::LEVELS`].
+    #[inline(always)]
+    unsafe fn loose_pair<S: Simd>(unit: *const i32, pair: usize) -> S::Integers {
+        Self::pair::<S>(unit, pair)
+    }
+
     /// Four integers as bytes: pairs `a` and `b = a + stride`, in the order a, b, a, b (even codes, then odd ones), where
     /// [`quad_pairs`] tells `a`.
     unsafe fn quad<S: Simd>(unit: *const i32, quad: usize) -> S::Integers;
@@ -82,6 +91,7 @@ impl E2m1 {
 
 impl Codes for E2m1 {
     const BITS: usize = 4;
+    const LEVELS: usize = 32;
 
     #[inline(always)]
     unsafe fn pair<S: Simd>(unit: *const i32, pair: usize) -> S::Integers {
@@ -100,6 +110,17 @@ impl Codes for E2m1 {
 
 impl<const BITS: usize> Codes for Plain<BITS> {
     const BITS: usize = BITS;
+    const LEVELS: usize = 1 << BITS;
+
+    #[inline(always)]
+    unsafe fn loose_pair<S: Simd>(unit: *const i32, pair: usize) -> S::Integers {
+        if low_plane(BITS) != BITS {
+            return Self::pair::<S>(unit, pair);
+        }
+        let pairs = 16 / BITS;
+        let word = S::load_integers(unit.add(pair / pairs * LANES));
+        S::shift_right_by(word, (BITS * (pair % pairs)) as u32)
+    }
 
     #[inline(always)]
     unsafe fn pair<S: Simd>(unit: *const i32, pair: usize) -> S::Integers {

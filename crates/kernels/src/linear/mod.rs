@@ -11,6 +11,8 @@ mod micro;
 mod quantize;
 mod scales;
 mod scratch;
+mod strip;
+mod tiles;
 mod tokens;
 mod work;
 

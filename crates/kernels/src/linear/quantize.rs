@@ -5,8 +5,10 @@
 use stablemate_encodings::{Codebook, LANES, Packing, UNIT};
 
 use super::decode::{E2m1, byte_stride, quad_pairs};
-use super::scratch::Shared;
+use super::scratch::{Lines, Shared};
+use super::tiles::{depth, planes};
 use super::tokens::{Block, Tokens};
+use crate::amx::{self, Planes};
 use crate::isa::Isa;
 use crate::kernels::{Activations, Kernels};
 use crate::simd::{Operation, Simd, dispatch};
@@ -26,15 +28,19 @@ pub(super) struct Form {
     /// The largest integer.
     limit: i32,
     layout: Layout,
+    /// The stride of [`quad_pairs`], where bytes are in the order of the weights' bytes; else 0.
+    stride: usize,
+    /// How tiles have them, if there are tiles.
+    planes: Planes,
 }
 
-/// What a word holds.
+/// What a word holds, but for tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layout {
     /// A pair of i16.
     Pairs,
-    /// Four bytes, in the order of the weights' bytes ([`quad_pairs`]) with this stride.
-    Bytes(usize),
+    /// Four bytes, in the order of the weights' bytes.
+    Bytes,
     /// A value as it is: there are no integers.
     Floats,
 }
@@ -46,20 +52,41 @@ impl Form {
         let group = packing.group();
         let centre = match packing.codebook() {
             Some(Codebook::Nf4(_)) => {
-                return Self { group, centre: 0, limit: 0, layout: Layout::Floats };
+                let (layout, planes) = (Layout::Floats, Planes::Bytes);
+                return Self { group, centre: 0, limit: 0, layout, stride: 0, planes };
             }
             Some(Codebook::Mxfp4) => E2m1::CENTRE,
             None if packing.has_biases() => 0,
             None => packing.bits().centre(),
         };
-        let layout =
-            if bytes { Layout::Bytes(byte_stride(packing.bits().count())) } else { Layout::Pairs };
-        Self { group, centre, limit: if int8 { 127 } else { 32767 }, layout }
+        let layout = if bytes { Layout::Bytes } else { Layout::Pairs };
+        let count = packing.bits().count();
+        let largest = centre.max((1 << count) - 1 - centre);
+        let planes = if bytes { Planes::Bytes } else { planes(group, largest) };
+        let ordered = bytes || kernels.isa() == Isa::Amx && planes == Planes::Split;
+        let stride = if ordered { byte_stride(count) } else { 0 };
+        Self { group, centre, limit: if int8 { 127 } else { 32767 }, layout, stride, planes }
+    }
+
+    /// What zero stands for.
+    pub(super) fn centre(self) -> i32 {
+        self.centre
+    }
+
+    /// Which values of a unit are the bytes of a quad.
+    fn quad(self, quad: usize) -> [usize; 4] {
+        let (a, b) = quad_pairs(self.stride, quad);
+        [2 * a, 2 * b, 2 * a + 1, 2 * b + 1]
+    }
+
+    /// How tiles have activations.
+    pub(super) fn planes(self) -> Planes {
+        self.planes
     }
 
     /// Whether integers are bytes.
     pub(super) fn bytes(self) -> bool {
-        matches!(self.layout, Layout::Bytes(_))
+        self.layout == Layout::Bytes
     }
 
     /// Whether values stay as they are.
@@ -67,11 +94,12 @@ impl Form {
         self.layout == Layout::Floats
     }
 
-    /// Words of a unit of values.
-    fn unit_words(self) -> usize {
+    /// Words of a unit of values, at most.
+    fn unit_words(self, tiles: bool) -> usize {
         match self.layout {
+            Layout::Pairs if tiles => UNIT / 2 * self.planes.bytes(),
             Layout::Pairs => UNIT / 2,
-            Layout::Bytes(_) => UNIT / 4,
+            Layout::Bytes => UNIT / 4,
             Layout::Floats => UNIT,
         }
     }
@@ -80,7 +108,7 @@ impl Form {
 /// Activations in a form, kept from one call to the next for their memory.
 #[derive(Default)]
 pub(super) struct Quantized {
-    words: Vec<i32>,
+    words: Lines,
     starts: Vec<i32>,
     scales: Vec<f32>,
     sums: Vec<f32>,
@@ -113,10 +141,9 @@ impl Quantized {
         tokens: &Tokens,
     ) {
         let units = columns.div_ceil(UNIT);
-        self.words_per_token = units * form.unit_words();
+        self.words_per_token = units * form.unit_words(kernels.isa() == Isa::Amx);
         self.groups = columns / form.group;
         let padded = tokens.padded();
-        grow(&mut self.words, padded * self.words_per_token);
         grow(&mut self.starts, padded * (self.groups + 1));
         grow(&mut self.scales, padded * self.groups);
         grow(&mut self.sums, padded * self.groups);
@@ -125,7 +152,7 @@ impl Quantized {
             form,
             x,
             columns,
-            words: Shared::new(&mut self.words),
+            words: Shared::new(self.words.integers(padded * self.words_per_token)),
             starts: Shared::new(&mut self.starts),
             scales: Shared::new(&mut self.scales),
             sums: Shared::new(&mut self.sums),
@@ -141,10 +168,15 @@ impl Quantized {
         }
     }
 
+    /// Bytes of the words of so many tokens.
+    pub(super) fn block_bytes(&self, tokens: usize) -> usize {
+        4 * tokens * self.words_per_token
+    }
+
     pub(super) fn view(&self, block: &Block) -> View {
         let at = block.padded_before;
         View {
-            words: self.words[at * self.words_per_token..].as_ptr(),
+            words: self.words.start().wrapping_add(at * self.words_per_token).cast(),
             starts: self.starts[at * (self.groups + 1)..].as_ptr(),
             scales: self.scales[at * self.groups..].as_ptr(),
             sums: self.sums[at * self.groups..].as_ptr(),
@@ -195,7 +227,11 @@ impl Filler<'_> {
                 }
                 None => row.clear(),
             }
-            self.spread_row(&row.integers, &mut words[n..], width);
+            if block.tiles {
+                self.spread_tiles(&row.integers, words, width, n);
+            } else {
+                self.spread_row(&row.integers, &mut words[n..], width);
+            }
             for (group, (scale, sum)) in row.scales.iter().zip(&row.sums).enumerate() {
                 starts[group * width + n] = -self.form.centre * sum;
                 scales[group * width + n] = *scale;
@@ -208,7 +244,7 @@ impl Filler<'_> {
     /// Writes a row's words, `width` apart.
     fn spread_row(&self, row: &[i16], words: &mut [i32], width: usize) {
         let pair = |low: i16, high: i16| i32::from(low) & 0xFFFF | i32::from(high) << 16;
-        let Layout::Bytes(stride) = self.form.layout else {
+        if self.form.layout != Layout::Bytes {
             let (pairs, _) = row.as_chunks();
             if width == 1 {
                 for ([low, high], word) in pairs.iter().zip(words) {
@@ -224,11 +260,55 @@ impl Filler<'_> {
         let mut words = words.iter_mut().step_by(width);
         for unit in row.as_chunks::<UNIT>().0 {
             for (quad, word) in (0..UNIT / 4).zip(&mut words) {
-                let (a, b) = quad_pairs(stride, quad);
-                let bytes = [unit[2 * a], unit[2 * b], unit[2 * a + 1], unit[2 * b + 1]];
-                *word = i32::from_le_bytes(bytes.map(|value| value as i8 as u8));
+                let bytes = self.form.quad(quad).map(|place| unit[place] as i8 as u8);
+                *word = i32::from_le_bytes(bytes);
             }
         }
+    }
+
+    /// Writes a row's planes, as token `n` of tiles: `[steps, planes, width, depth]`.
+    fn spread_tiles(&self, row: &[i16], words: &mut [i32], width: usize, n: usize) {
+        let planes = self.form.planes;
+        let depth = depth(planes, self.form.group);
+        // Of 16 bytes.
+        let (places, _) = words.as_chunks_mut::<4>();
+        let place = |at: usize, plane: usize| {
+            let line = (at / depth * planes.count() + plane) * width + n;
+            (line * depth + at % depth) / 16
+        };
+        if planes == Planes::Floats {
+            for (sixteen, values) in row.as_chunks().0.iter().enumerate() {
+                // SAFETY: tiles are available, and with them this.
+                let parts = unsafe { amx::split(values) };
+                for (plane, part) in parts.iter().enumerate() {
+                    let at = place(32 * sixteen, plane);
+                    places[at] = part[0];
+                    places[at + 1] = part[1];
+                }
+            }
+            return;
+        }
+        let order = self.order();
+        for (unit, values) in row.as_chunks().0.iter().enumerate() {
+            // SAFETY: as above.
+            let ordered = unsafe { amx::permute(values, &order) };
+            for (piece, value) in ordered[..2 * planes.count()].iter().enumerate() {
+                places[place(UNIT * unit + piece % 2 * 16, piece / 2)] = *value;
+            }
+        }
+    }
+
+    /// Which bytes of a unit of i16 the planes' bytes are: those of the first plane, then those of the second one.
+    fn order(&self) -> [u8; 2 * UNIT] {
+        let upper = (self.form.planes.count() - 1) as u8;
+        let mut order = [0; 2 * UNIT];
+        for quad in 0..UNIT / 4 {
+            for (byte, place) in self.form.quad(quad).into_iter().enumerate() {
+                order[4 * quad + byte] = 2 * place as u8 + upper;
+                order[UNIT + 4 * quad + byte] = 2 * place as u8;
+            }
+        }
+        order
     }
 }
 

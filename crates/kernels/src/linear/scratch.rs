@@ -52,4 +52,16 @@ impl Lines {
         }
         self.0.as_mut_ptr().cast()
     }
+
+    /// The same as integers.
+    pub(super) fn integers(&mut self, count: usize) -> &mut [i32] {
+        let values = self.take(count).cast();
+        // SAFETY: there are as many, and any bits are an integer.
+        unsafe { std::slice::from_raw_parts_mut(values, count) }
+    }
+
+    /// Where they begin.
+    pub(super) fn start(&self) -> *const f32 {
+        self.0.as_ptr().cast()
+    }
 }

@@ -17,33 +17,41 @@ pub(super) struct Block {
     pub count: usize,
     /// For how many the inner product is compiled; those beyond `count` are filled up.
     pub width: usize,
+    /// Whether they are multiplied by tiles. Then the width is the count.
+    pub tiles: bool,
     /// Widths of all blocks before.
     pub padded_before: usize,
 }
 
 /// The most tokens of a block.
-pub(super) const WIDEST: usize = 8;
+pub(super) const WIDEST: usize = 16;
+
+/// From so many tokens on tiles are worth while.
+const TILES_FROM: usize = 3;
 
 /// How many of `left` tokens come next, as a width of the inner product.
 fn width(isa: Isa, left: usize) -> usize {
     match (isa, left) {
         (_, 1) => 1,
-        (Isa::Portable | Isa::Avx2, _) | (Isa::Avx512, 3 | 4) => 4,
-        (Isa::Avx512, 2) => 2,
-        (Isa::Avx512, _) => WIDEST,
+        (Isa::Portable | Isa::Avx2, _) | (_, 3 | 4) => 4,
+        (_, 2) => 2,
+        _ => 8,
     }
 }
 
 impl Tokens {
-    pub(super) fn new(isa: Isa, live: &[i32]) -> Self {
+    /// `tiles`: products may be multiplied by tiles.
+    pub(super) fn new(isa: Isa, tiles: bool, live: &[i32]) -> Self {
         let is_live = |(token, live): (usize, &i32)| (*live >= 0).then_some(token);
         let live: Vec<usize> = live.iter().enumerate().filter_map(is_live).collect();
         let mut blocks = Vec::new();
         let (mut first, mut padded_before) = (0, 0);
         while first < live.len() {
-            let width = width(isa, live.len() - first);
-            let count = width.min(live.len() - first);
-            blocks.push(Block { first, count, width, padded_before });
+            let left = live.len() - first;
+            let tiles = tiles && left >= TILES_FROM;
+            let width = if tiles { left.min(WIDEST) } else { width(isa, left) };
+            let count = width.min(left);
+            blocks.push(Block { first, count, width, tiles, padded_before });
             (first, padded_before) = (first + count, padded_before + width);
         }
         Self { live, blocks }

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use stablemate_encodings::{Codebook, LANES, Packing, UNIT};
+use stablemate_encodings::{Codebook, Float, LANES, Packing, UNIT};
 
 use super::activation::Activation;
 use super::codebook::TableProduct;
@@ -18,7 +18,9 @@ use super::micro::{BLOCK, Micro, Operands, TILES};
 use super::quantize::{Form, Quantized};
 use super::scales::DecodeScales;
 use super::scratch::{Lines, Shared};
-use super::tokens::{Block, Tokens, WIDEST};
+use super::strip::STRIP;
+use super::tiles::TileScratch;
+use super::tokens::{Block, Tokens};
 use super::{Matrix, Weight};
 use crate::isa::Isa;
 use crate::kernels::Kernels;
@@ -26,6 +28,9 @@ use crate::simd::dispatch;
 
 /// Bytes of activations that stay in the second-level cache.
 const RUN_BYTES: usize = 600 << 10;
+
+/// The same where there are tiles: these machines have 2 MiB.
+const TILES_RUN_BYTES: usize = 1100 << 10;
 
 /// How long a task shall take, in nanoseconds, roughly.
 const TASK: usize = 30_000;
@@ -63,12 +68,25 @@ impl<'a> Part<'a> {
 
 /// What a thread keeps.
 #[derive(Default)]
-struct Scratch {
+pub(super) struct Scratch {
     /// Quantised activations, by form.
     quantized: Vec<(Option<Form>, Quantized)>,
     scales: [Lines; 2],
     biases: [Lines; 2],
-    out: [Lines; 2],
+    pub(super) out: [Lines; 2],
+    pub(super) tiles: TileScratch,
+}
+
+impl Scratch {
+    /// Room for the scales and biases of the target's matrix `n`, for so many blocks of rows.
+    pub(super) fn scales(&mut self, n: usize, matrix: &Matrix<'_>, blocks: usize) -> [*mut f32; 2] {
+        let Weight::Packed { packing, .. } = matrix.weight else {
+            return [std::ptr::null_mut(); 2];
+        };
+        let count = blocks * matrix.columns / packing.group() * BLOCK;
+        let biases = if packing.has_biases() { count } else { 0 };
+        [self.scales[n].take(count), self.biases[n].take(biases)]
+    }
 }
 
 thread_local! {
@@ -76,12 +94,12 @@ thread_local! {
 }
 
 /// A result as tasks see it.
-struct Target<'a> {
-    matrices: [Option<(Matrix<'a>, Option<Form>)>; 2],
+pub(super) struct Target<'a> {
+    pub(super) matrices: [Option<(Matrix<'a>, Option<Form>)>; 2],
     activation: Option<Activation>,
     residual: Option<&'a [f32]>,
     out: Shared<f32>,
-    rows: usize,
+    pub(super) rows: usize,
     /// Blocks of rows of a task.
     chunk: usize,
     /// Tasks of a run of tokens.
@@ -89,19 +107,19 @@ struct Target<'a> {
 }
 
 /// A parallel region.
-struct Region<'a> {
+pub(super) struct Region<'a> {
     isa: Isa,
     x: &'a [f32],
-    columns: usize,
+    pub(super) columns: usize,
     tokens: &'a Tokens,
-    quantized: &'a [(Option<Form>, Quantized)],
+    pub(super) quantized: &'a [(Option<Form>, Quantized)],
     targets: Vec<Target<'a>>,
     runs: Vec<Range<usize>>,
 }
 
 /// Computes checked parts, all of the same columns.
 pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<'_>]) {
-    let tokens = Tokens::new(kernels.isa(), live);
+    let tokens = Tokens::new(kernels.isa(), tiles(kernels, parts), live);
     for part in &mut *parts {
         let rows = part.first.rows;
         for (token, live) in live.iter().enumerate() {
@@ -119,11 +137,14 @@ pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<
     quantize(kernels, x, columns, &tokens, parts, &mut quantized);
     let integers = |(form, _): &(Option<Form>, _)| form.is_some_and(|form| !form.floats());
     let row_bytes = if quantized.iter().any(integers) { 2 } else { 4 };
-    let most = RUN_BYTES / (row_bytes * columns).max(1);
+    let run_bytes = if kernels.isa() == Isa::Amx { TILES_RUN_BYTES } else { RUN_BYTES };
+    let most = run_bytes / (row_bytes * columns).max(1);
     let runs = tokens.runs(most);
-    let largest = runs.iter().map(|run| run.len()).max().unwrap_or(0) * WIDEST;
-    let count = tokens.padded().min(largest);
-    let targets: Vec<_> = parts.iter_mut().map(|part| target(kernels, part, count)).collect();
+    let width = |run: &Range<usize>| tokens.blocks()[run.clone()].iter().map(|b| b.width).sum();
+    let count: usize = runs.iter().map(width).max().unwrap_or(0);
+    let by_tiles = tokens.blocks().first().is_some_and(|block| block.tiles);
+    let targets: Vec<_> =
+        parts.iter_mut().map(|part| target(kernels, part, count, by_tiles)).collect();
     let region = Region {
         isa: kernels.isa(),
         x,
@@ -141,6 +162,16 @@ pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<
     let mut scratch = SCRATCH.take();
     scratch.quantized = quantized;
     SCRATCH.set(scratch);
+}
+
+/// Whether tiles multiply: there are integers, and nothing that goes by other blocks.
+fn tiles(kernels: &Kernels, parts: &[Part<'_>]) -> bool {
+    let mut forms =
+        parts.iter().flat_map(Part::matrices).filter_map(|matrix| form(kernels, matrix));
+    let some = forms.next();
+    kernels.isa() == Isa::Amx
+        && some.into_iter().chain(forms).all(|form| !form.floats())
+        && some.is_some()
 }
 
 fn form(kernels: &Kernels, matrix: Matrix<'_>) -> Option<Form> {
@@ -178,16 +209,18 @@ fn quantize(
     }
 }
 
-/// `count` tokens are computed in a task.
-fn target<'p>(kernels: &Kernels, part: &'p mut Part<'_>, count: usize) -> Target<'p> {
+/// `count` tokens are computed in a task, by tiles or not.
+fn target<'p>(kernels: &Kernels, part: &'p mut Part<'_>, count: usize, tiles: bool) -> Target<'p> {
     let matrices = [Some(part.first), part.second.map(|(matrix, _)| matrix)];
     let bytes: usize = part.matrices().map(|matrix| block_bytes(matrix)).sum();
     let products: usize = part.matrices().map(|matrix| BLOCK * matrix.columns * count).sum();
     // What a core reads and multiplies in a nanosecond, roughly.
-    let time = (bytes / 25).max(products / 150).max(1);
+    let multiplied = if tiles { 400 } else { 150 };
+    let time = (bytes / 25).max(products / multiplied).max(1);
     let blocks = part.first.rows.div_ceil(BLOCK);
     let share = blocks.div_ceil(4 * kernels.pool().threads()).max(1);
-    let chunk = (TASK / time).clamp(1, share);
+    let least = if tiles { STRIP.min(share) } else { 1 };
+    let chunk = (TASK / time).clamp(least, share);
     Target {
         matrices: matrices.map(|matrix| matrix.map(|matrix| (matrix, form(kernels, matrix)))),
         activation: part.second.map(|(_, activation)| activation),
@@ -217,9 +250,18 @@ impl Region<'_> {
                 let first = task * target.chunk;
                 let last = (first + target.chunk).min(target.rows.div_ceil(BLOCK));
                 let all = target.rows.div_ceil(BLOCK);
+                let by_tiles = blocks.iter().take_while(|block| block.tiles).count();
+                let (by_tiles, blocks) = blocks.split_at(by_tiles);
+                if !by_tiles.is_empty() {
+                    for strip in (first..last).step_by(STRIP) {
+                        let strip = strip..(strip + STRIP).min(last);
+                        self.strip(target, strip, by_tiles, &mut scratch);
+                    }
+                }
                 for rows in first..last {
                     // Even a task's last block is followed by one that this thread takes next, mostly.
-                    self.rows(target, rows, rows + 1 < all, blocks, &mut scratch);
+                    let more = rows + 1 < all && by_tiles.is_empty();
+                    self.rows(target, rows, more, blocks, &mut scratch);
                 }
                 SCRATCH.set(scratch);
                 return;
@@ -237,9 +279,13 @@ impl Region<'_> {
         blocks: &[Block],
         scratch: &mut Scratch,
     ) {
+        if blocks.is_empty() {
+            return;
+        }
         for (n, matrix) in target.matrices.iter().enumerate() {
             if let Some((matrix, Some(_))) = matrix {
-                self.decode_scales(*matrix, rows, &mut scratch.scales[n], &mut scratch.biases[n]);
+                let place = scratch.scales(n, matrix, 1);
+                self.decode_scales(*matrix, rows, place);
             }
         }
         for (place, block) in blocks.iter().enumerate() {
@@ -251,36 +297,54 @@ impl Region<'_> {
                         let scales = scratch.scales[n].take(0);
                         let biases = scratch.biases[n].take(0);
                         let weight = Packed { packing, words, matrix: *matrix, scales, biases };
-                        self.packed(&weight, *form, rows, block, more && place == 0, out);
+                        let prefetch = more && place == 0;
+                        self.packed(&weight, *form, rows, block, prefetch, out);
                     }
                     (Weight::Dense { float, bytes }, _) => {
-                        let tokens = self.tokens.live(block);
-                        let first = rows * BLOCK;
-                        let count = BLOCK.min(matrix.rows - first);
-                        let columns = self.columns;
-                        let operation = DenseRows {
-                            float,
-                            bytes,
-                            columns,
-                            first,
-                            count,
-                            x: self.x,
-                            tokens,
-                            out,
-                        };
-                        dense::block(self.isa, &operation);
+                        self.dense(matrix, float, bytes, rows, block, out);
                     }
                     _ => {}
                 }
             }
-            self.finish(target, rows, block, scratch);
+            self.finish(target, rows, block, 0, scratch);
         }
     }
 
-    fn finish(&self, target: &Target<'_>, rows: usize, block: &Block, scratch: &mut Scratch) {
+    pub(super) fn dense(
+        &self,
+        matrix: &Matrix<'_>,
+        float: Float,
+        bytes: &[u8],
+        rows: usize,
+        block: &Block,
+        out: *mut f32,
+    ) {
+        let first = rows * BLOCK;
+        let operation = DenseRows {
+            float,
+            bytes,
+            columns: self.columns,
+            first,
+            count: BLOCK.min(matrix.rows - first),
+            x: self.x,
+            tokens: self.tokens.live(block),
+            out,
+        };
+        dense::block(self.isa, &operation);
+    }
+
+    /// `place`: where the products of the block begin.
+    pub(super) fn finish(
+        &self,
+        target: &Target<'_>,
+        rows: usize,
+        block: &Block,
+        place: usize,
+        scratch: &mut Scratch,
+    ) {
         let first = rows * BLOCK;
         let count = BLOCK.min(target.rows - first);
-        let products = [0, 1].map(|n| scratch.out[n].take(0).cast_const());
+        let products = [0, 1].map(|n| scratch.out[n].take(0).wrapping_add(place).cast_const());
         let epilogue = match (target.activation, target.residual) {
             (Some(activation), _) => Epilogue::Gated(activation),
             (None, Some(_)) => Epilogue::Residual,
@@ -299,18 +363,15 @@ impl Region<'_> {
         }
     }
 
-    fn decode_scales(
+    /// The scales of a block of rows, and its biases, if it has any: `[groups, TILES, 16]`.
+    pub(super) fn decode_scales(
         &self,
         matrix: Matrix<'_>,
         rows: usize,
-        scales: &mut Lines,
-        biases: &mut Lines,
+        [scales, biases]: [*mut f32; 2],
     ) {
         let Weight::Packed { packing, words } = matrix.weight else { return };
         let columns = matrix.columns;
-        let count = columns / packing.group() * BLOCK;
-        let scales = scales.take(count);
-        let biases = biases.take(if packing.has_biases() { count } else { 0 });
         let tile_words = packing.row_words(columns) * LANES;
         for n in 0..TILES {
             let tile = tile(matrix, rows, n);
@@ -377,7 +438,7 @@ struct Packed<'a> {
 }
 
 /// Tile `n` of a block of rows; the last tile where there is none.
-fn tile(matrix: Matrix<'_>, rows: usize, n: usize) -> usize {
+pub(super) fn tile(matrix: Matrix<'_>, rows: usize, n: usize) -> usize {
     (rows * TILES + n).min(Packing::tiles(matrix.rows) - 1)
 }
 

@@ -230,6 +230,10 @@ impl Simd for Avx2 {
         [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])]
     }
     #[inline(always)]
+    unsafe fn subtract_bytes(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        [_mm256_sub_epi8(a[0], b[0]), _mm256_sub_epi8(a[1], b[1])]
+    }
+    #[inline(always)]
     unsafe fn shift_right<const BITS: u32>(a: [__m256i; 2]) -> [__m256i; 2] {
         Self::shift_right_by(a, BITS)
     }
@@ -309,5 +313,11 @@ impl Simd for Avx2 {
         let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
         let places = Self::and(Self::shift_right_by(a, from), [_mm256_set1_epi8(15); 2]);
         [_mm256_shuffle_epi8(table, places[0]), _mm256_shuffle_epi8(table, places[1])]
+    }
+    #[inline(always)]
+    unsafe fn look_up_halves(table: &[u16; 64], _bits: usize, a: [__m256i; 2]) -> [__m256i; 2] {
+        let mut lanes = [0; 16];
+        Self::store_integers(a, lanes.as_mut_ptr());
+        Self::load_integers(super::look_up_halves(table, lanes).as_ptr())
     }
 }

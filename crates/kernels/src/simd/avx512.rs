@@ -193,6 +193,10 @@ impl Simd for Avx512 {
         _mm512_add_epi32(a, b)
     }
     #[inline(always)]
+    unsafe fn subtract_bytes(a: __m512i, b: __m512i) -> __m512i {
+        _mm512_sub_epi8(a, b)
+    }
+    #[inline(always)]
     unsafe fn shift_right<const BITS: u32>(a: __m512i) -> __m512i {
         _mm512_srli_epi32::<BITS>(a)
     }
@@ -254,5 +258,14 @@ impl Simd for Avx512 {
         let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
         let places = _mm512_and_si512(Self::shift_right_by(a, from), _mm512_set1_epi8(15));
         _mm512_shuffle_epi8(table, places)
+    }
+    #[inline(always)]
+    unsafe fn look_up_halves(table: &[u16; 64], bits: usize, a: __m512i) -> __m512i {
+        let low = _mm512_loadu_si512(table.as_ptr().cast());
+        if bits <= 5 {
+            return _mm512_permutexvar_epi16(a, low);
+        }
+        let high = _mm512_loadu_si512(table.as_ptr().add(32).cast());
+        _mm512_permutex2var_epi16(low, a, high)
     }
 }

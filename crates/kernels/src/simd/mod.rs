@@ -27,7 +27,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Sixteen f32 to be looked up.
     type Table: Copy;
 
-    /// Which instruction set this is.
+    /// Which instruction set this is. [`Isa::Amx`] has the lanes of [`Isa::Avx512`].
     const ISA: Isa;
 
     unsafe fn zero() -> Self::Floats;
@@ -83,6 +83,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn and(a: Self::Integers, b: Self::Integers) -> Self::Integers;
     unsafe fn or(a: Self::Integers, b: Self::Integers) -> Self::Integers;
     unsafe fn add_integers(a: Self::Integers, b: Self::Integers) -> Self::Integers;
+    /// Bytes, wrapping.
+    unsafe fn subtract_bytes(a: Self::Integers, b: Self::Integers) -> Self::Integers;
     /// 32-bit lanes, logical.
     unsafe fn shift_right<const BITS: u32>(a: Self::Integers) -> Self::Integers;
     unsafe fn shift_left<const BITS: u32>(a: Self::Integers) -> Self::Integers;
@@ -120,8 +122,19 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The bytes numbered by the four bits of each byte from `from <= 4` on.
     unsafe fn look_up_bytes(table: &[u8; 16], a: Self::Integers, from: u32) -> Self::Integers;
 
+    /// The entries numbered by the halves of the lanes, each of `bits <= 6` bits.
+    unsafe fn look_up_halves(table: &[u16; 64], bits: usize, a: Self::Integers) -> Self::Integers;
+
     /// A hint that the cache line of `at` will be read soon. Any address is allowed.
     unsafe fn prefetch(_at: *const u8) {}
+}
+
+/// One lane after the other, where there is no instruction for it.
+fn look_up_halves(table: &[u16; 64], lanes: [i32; 16]) -> [i32; 16] {
+    lanes.map(|lane| {
+        let entry = |half: i32| i32::from(table[(half & 63) as usize]);
+        entry(lane) | entry(lane >> 16) << 16
+    })
 }
 
 /// Work that is written once for all instruction sets.
@@ -143,7 +156,7 @@ pub(crate) unsafe fn dispatch<O: Operation>(isa: Isa, operation: O) -> O::Output
     match isa {
         // SAFETY: passed on.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { avx512::call(operation) },
+        Isa::Avx512 | Isa::Amx => unsafe { avx512::call(operation) },
         // SAFETY: passed on.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { avx2::call(operation) },

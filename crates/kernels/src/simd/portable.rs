@@ -199,6 +199,13 @@ impl Simd for Portable {
         zip(a, b, i32::wrapping_add)
     }
     #[inline(always)]
+    unsafe fn subtract_bytes(a: [i32; LANES], b: [i32; LANES]) -> [i32; LANES] {
+        zip(a, b, |a, b| {
+            let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
+            i32::from_le_bytes(std::array::from_fn(|n| a[n].wrapping_sub(b[n])))
+        })
+    }
+    #[inline(always)]
     unsafe fn shift_right<const BITS: u32>(a: [i32; LANES]) -> [i32; LANES] {
         Self::shift_right_by(a, BITS)
     }
@@ -256,5 +263,9 @@ impl Simd for Portable {
             let entry = |byte: u8| table[usize::from(byte >> from & 15)];
             i32::from_ne_bytes(a.to_ne_bytes().map(entry))
         })
+    }
+    #[inline(always)]
+    unsafe fn look_up_halves(table: &[u16; 64], _bits: usize, a: [i32; LANES]) -> [i32; LANES] {
+        super::look_up_halves(table, a)
     }
 }

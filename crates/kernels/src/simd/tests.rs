@@ -49,9 +49,19 @@ impl Operation for Exact<'_> {
             let mut narrow = [0i16; 16];
             S::store_i16(i, narrow.as_mut_ptr());
             let bytes: [u8; 16] = std::array::from_fn(|n| self.more[n] as u8);
+            let halves_table: [u16; 64] =
+                std::array::from_fn(|n| self.more[n % 16] as u16 ^ n as u16);
             let four = self.count as u32 / 4 * 4;
             let table = S::table(self.others);
             vec![
+                (
+                    "look_up_halves",
+                    integers::<S>(S::look_up_halves(
+                        &halves_table,
+                        6,
+                        S::and(i, S::splat_integer(0x003F_003F)),
+                    )),
+                ),
                 ("look_up_bytes", integers::<S>(S::look_up_bytes(&bytes, i, four & 4))),
                 ("look_up", floats::<S>(S::look_up(table, i, 2 * four + 4))),
                 ("load_part", floats::<S>(S::load_part(part.as_ptr(), self.count))),
@@ -73,6 +83,7 @@ impl Operation for Exact<'_> {
                 ("and", integers::<S>(S::and(i, j))),
                 ("or", integers::<S>(S::or(i, j))),
                 ("add_integers", integers::<S>(S::add_integers(i, j))),
+                ("subtract_bytes", integers::<S>(S::subtract_bytes(i, j))),
                 ("shift_right", integers::<S>(S::shift_right::<5>(i))),
                 ("shift_left", integers::<S>(S::shift_left::<5>(i))),
                 ("shift_right_by", integers::<S>(S::shift_right_by(i, self.count as u32))),
