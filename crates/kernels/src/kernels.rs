@@ -21,6 +21,7 @@ pub enum Activations {
 pub struct Kernels {
     isa: Isa,
     activations: Activations,
+    fetches_far: bool,
     pool: Pool,
 }
 
@@ -29,12 +30,17 @@ impl Kernels {
     /// calling one among them.
     pub fn new(isa: Isa, threads: usize, activations: Activations) -> Self {
         let isa = if isa.available() { isa } else { Isa::best() };
-        Self { isa, activations, pool: Pool::new(threads) }
+        Self { isa, activations, fetches_far: isa.fetches_far(), pool: Pool::new(threads) }
     }
 
     /// The instruction set in use. It is available on this machine.
     pub fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// [`Isa::fetches_far`], which takes a while to find out.
+    pub(crate) fn fetches_far(&self) -> bool {
+        self.fetches_far
     }
 
     /// How products of quantised weights keep their activations.

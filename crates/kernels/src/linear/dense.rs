@@ -27,6 +27,8 @@ pub(super) struct DenseRows<'a> {
     pub x: &'a [f32],
     /// Rows of x.
     pub tokens: &'a [usize],
+    /// Whether what comes next is fetched into the second-level cache only.
+    pub far: bool,
     /// `[tokens, BLOCK]`.
     pub out: *mut f32,
 }
@@ -44,21 +46,21 @@ pub(super) fn block(isa: Isa, rows: &DenseRows<'_>) {
             let left = &rows.tokens[done..];
             let x = |n: usize| rows.x[left[n] * rows.columns..][..rows.columns].as_ptr();
             let out = rows.out.wrapping_add(done * BLOCK + group);
-            let (float, columns) = (rows.float, rows.columns);
+            let (float, columns, far) = (rows.float, rows.columns, rows.far);
             // SAFETY: it is available; rows and tokens have as many columns, and the result has room for whole groups of
             // rows of all tokens.
             unsafe {
                 if left.len() >= 4 {
                     let x = std::array::from_fn(x);
-                    dispatch(isa, Dense::<4> { float, weights, x, columns, out });
+                    dispatch(isa, Dense::<4> { float, weights, x, far, columns, out });
                     done += 4;
                 } else if left.len() >= 2 {
                     let x = std::array::from_fn(x);
-                    dispatch(isa, Dense::<2> { float, weights, x, columns, out });
+                    dispatch(isa, Dense::<2> { float, weights, x, far, columns, out });
                     done += 2;
                 } else {
                     let x = std::array::from_fn(x);
-                    dispatch(isa, Dense::<1> { float, weights, x, columns, out });
+                    dispatch(isa, Dense::<1> { float, weights, x, far, columns, out });
                     done += 1;
                 }
             }
@@ -74,6 +76,7 @@ struct Dense<const N: usize> {
     float: Float,
     weights: [*const u8; ROWS],
     x: [*const f32; N],
+    far: bool,
     columns: usize,
     out: *mut f32,
 }
@@ -149,7 +152,7 @@ impl<const N: usize> Dense<N> {
                 x[n] = S::load(self.x[n].add(at));
             }
             for _ in 0..ROWS * LANES * E::BYTES / 64 {
-                S::prefetch(next);
+                S::prefetch_to(self.far, next);
                 next = next.wrapping_add(64);
             }
             for r in 0..ROWS {

@@ -28,6 +28,8 @@ pub(super) struct Operands {
     /// What will be read next, prefetched on the way: so many cache lines per unit and tile.
     pub next: *const u8,
     pub next_lines: usize,
+    /// Into the second-level cache only.
+    pub far: bool,
     /// From one tile to the next.
     pub tile_bytes: usize,
     /// `[pairs or quads, tokens]`.
@@ -118,7 +120,7 @@ unsafe fn product<
     for _ in 0..units {
         let codes: [_; R] = std::array::from_fn(|r| operands.codes[first + r].wrapping_add(place));
         for _ in 0..R * operands.next_lines {
-            S::prefetch(next);
+            S::prefetch_to(operands.far, next);
             next = next.wrapping_add(64);
         }
         x = half::<S, K, BYTES, R, N, C, 0>(codes, x, &mut sums);

@@ -418,7 +418,7 @@ impl<P: Kind, const SIGNED: bool, const BIASES: bool> Operation for TileProduct<
             }
             if turn < turns {
                 for _ in 0..operands.next_lines {
-                    S::prefetch(next);
+                    S::prefetch_far(next);
                     next = next.wrapping_add(64);
                 }
             }

@@ -109,6 +109,8 @@ pub(super) struct Target<'a> {
 /// A parallel region.
 pub(super) struct Region<'a> {
     isa: Isa,
+    /// Whether what will be read next is fetched into the second-level cache only.
+    far: bool,
     x: &'a [f32],
     pub(super) columns: usize,
     tokens: &'a Tokens,
@@ -147,6 +149,7 @@ pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<
         parts.iter_mut().map(|part| target(kernels, part, count, by_tiles)).collect();
     let region = Region {
         isa: kernels.isa(),
+        far: kernels.fetches_far(),
         x,
         columns,
         tokens: &tokens,
@@ -328,6 +331,7 @@ impl Region<'_> {
             count: BLOCK.min(matrix.rows - first),
             x: self.x,
             tokens: self.tokens.live(block),
+            far: self.far,
             out,
         };
         dense::block(self.isa, &operation);
@@ -411,6 +415,7 @@ impl Region<'_> {
             codes,
             next: codes[0].wrapping_add(TILES * tile_words).cast(),
             next_lines: if prefetch { next_lines } else { 0 },
+            far: self.far,
             tile_bytes: 4 * tile_words,
             x: x.words,
             starts: x.starts,

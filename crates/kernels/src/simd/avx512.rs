@@ -245,6 +245,10 @@ impl Simd for Avx512 {
         _mm_prefetch::<_MM_HINT_T0>(at.cast());
     }
     #[inline(always)]
+    unsafe fn prefetch_far(at: *const u8) {
+        _mm_prefetch::<_MM_HINT_T1>(at.cast());
+    }
+    #[inline(always)]
     unsafe fn table(values: &[f32; 16]) -> __m512 {
         Self::load(values.as_ptr())
     }

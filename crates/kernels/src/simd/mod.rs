@@ -127,6 +127,24 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     /// A hint that the cache line of `at` will be read soon. Any address is allowed.
     unsafe fn prefetch(_at: *const u8) {}
+    /// The same for the second-level cache only.
+    #[inline(always)]
+    unsafe fn prefetch_far(at: *const u8) {
+        // SAFETY: passed on.
+        unsafe { Self::prefetch(at) };
+    }
+    /// One of both.
+    #[inline(always)]
+    unsafe fn prefetch_to(far: bool, at: *const u8) {
+        // SAFETY: passed on.
+        unsafe {
+            if far {
+                Self::prefetch_far(at);
+            } else {
+                Self::prefetch(at);
+            }
+        }
+    }
 }
 
 /// One lane after the other, where there is no instruction for it.
