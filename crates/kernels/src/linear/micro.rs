@@ -17,6 +17,13 @@ use crate::simd::{Operation, Simd};
 /// Tiles of a block of rows.
 pub(super) const TILES: usize = 2;
 
+/// Forms of activations, as [`super::quantize::Form::words`] tells: pairs of i16,
+pub(super) const PAIRS: u8 = 0;
+/// bytes,
+pub(super) const BYTES: u8 = 1;
+/// and the lower bytes of i16 beside the upper ones. There are two sums for each at least.
+pub(super) const SPLIT: u8 = 2;
+
 /// Rows of a block.
 pub(super) const BLOCK: usize = TILES * LANES;
 
@@ -32,7 +39,7 @@ pub(super) struct Operands {
     pub far: bool,
     /// From one tile to the next.
     pub tile_bytes: usize,
-    /// `[pairs or quads, tokens]`.
+    /// `[pairs or quads, tokens]`; split, `[quads, 2, tokens]`.
     pub x: *const i32,
     /// What the integer sums of a group start with, `[groups + 1, tokens]`.
     pub starts: *const i32,
@@ -56,15 +63,15 @@ pub(super) struct Operands {
 /// # Safety
 /// The pointers of the operands are valid for the shapes they have, codes for `groups · group` columns, x too (filled up
 /// to a whole unit).
-pub(super) struct Micro<K, const BYTES: bool, const TOKENS: usize>(Operands, PhantomData<K>);
+pub(super) struct Micro<K, const FORM: u8, const TOKENS: usize>(Operands, PhantomData<K>);
 
-impl<K, const BYTES: bool, const TOKENS: usize> Micro<K, BYTES, TOKENS> {
+impl<K, const FORM: u8, const TOKENS: usize> Micro<K, FORM, TOKENS> {
     pub(super) fn new(operands: Operands) -> Self {
         Self(operands, PhantomData)
     }
 }
 
-impl<K: Codes, const BYTES: bool, const TOKENS: usize> Operation for Micro<K, BYTES, TOKENS> {
+impl<K: Codes, const FORM: u8, const TOKENS: usize> Operation for Micro<K, FORM, TOKENS> {
     type Output = ();
 
     #[inline(always)]
@@ -73,17 +80,17 @@ impl<K: Codes, const BYTES: bool, const TOKENS: usize> Operation for Micro<K, BY
             if TOKENS == 1 {
                 // One tile after the other, so that memory is read in order. That is what counts here.
                 for tile in 0..TILES {
-                    product::<S, K, BYTES, 1, TOKENS, 4>(&self.0, tile);
+                    product::<S, K, FORM, 1, TOKENS, 4>(&self.0, tile);
                 }
             } else if TOKENS == 2 {
-                product::<S, K, BYTES, TILES, TOKENS, 2>(&self.0, 0);
+                product::<S, K, FORM, TILES, TOKENS, 2>(&self.0, 0);
             } else {
-                product::<S, K, BYTES, TILES, TOKENS, 1>(&self.0, 0);
+                product::<S, K, FORM, TILES, TOKENS, 1>(&self.0, 0);
             }
-        } else if matches!(TOKENS, 1 | 4) && !BYTES {
+        } else if matches!(TOKENS, 1 | 4) && FORM == PAIRS {
             // Fewer or shorter registers.
             for tile in 0..TILES {
-                product::<S, K, BYTES, 1, TOKENS, 1>(&self.0, tile);
+                product::<S, K, FORM, 1, TOKENS, 1>(&self.0, tile);
             }
         }
     }
@@ -99,7 +106,7 @@ type Totals<S, const R: usize, const N: usize> = [[<S as Simd>::Floats; N]; R];
 unsafe fn product<
     S: Simd,
     K: Codes,
-    const BYTES: bool,
+    const FORM: u8,
     const R: usize,
     const N: usize,
     const C: usize,
@@ -123,19 +130,19 @@ unsafe fn product<
             S::prefetch_to(operands.far, next);
             next = next.wrapping_add(64);
         }
-        x = half::<S, K, BYTES, R, N, C, 0>(codes, x, &mut sums);
+        x = half::<S, K, FORM, R, N, C, 0>(codes, x, &mut sums);
         if halves {
-            finish::<S, R, N, C>(operands, first, group, &sums, &mut totals);
+            finish::<S, FORM, R, N, C>(operands, first, group, &sums, &mut totals);
             group += 1;
             if group == operands.groups {
                 break;
             }
             sums = start::<S, R, N, C>(operands, group);
         }
-        x = half::<S, K, BYTES, R, N, C, 1>(codes, x, &mut sums);
+        x = half::<S, K, FORM, R, N, C, 1>(codes, x, &mut sums);
         left -= 1;
         if left == 0 {
-            finish::<S, R, N, C>(operands, first, group, &sums, &mut totals);
+            finish::<S, FORM, R, N, C>(operands, first, group, &sums, &mut totals);
             group += 1;
             left = units_of_group;
             sums = start::<S, R, N, C>(operands, group);
@@ -169,7 +176,7 @@ unsafe fn start<S: Simd, const R: usize, const N: usize, const C: usize>(
 unsafe fn half<
     S: Simd,
     K: Codes,
-    const BYTES: bool,
+    const FORM: u8,
     const R: usize,
     const N: usize,
     const C: usize,
@@ -179,7 +186,14 @@ unsafe fn half<
     x: *const i32,
     sums: &mut Sums<S, R, N, C>,
 ) -> *const i32 {
-    if BYTES {
+    if FORM == SPLIT {
+        split_quads::<S, K, R, N, C>(codes, x, sums, 4 * HALF);
+        split_quads::<S, K, R, N, C>(codes, x.add(2 * N), sums, 4 * HALF + 1);
+        split_quads::<S, K, R, N, C>(codes, x.add(4 * N), sums, 4 * HALF + 2);
+        split_quads::<S, K, R, N, C>(codes, x.add(6 * N), sums, 4 * HALF + 3);
+        return x.add(8 * N);
+    }
+    if FORM == BYTES {
         quads::<S, K, R, N, C>(codes, x, sums, 4 * HALF);
         quads::<S, K, R, N, C>(codes, x.add(N), sums, 4 * HALF + 1);
         quads::<S, K, R, N, C>(codes, x.add(2 * N), sums, 4 * HALF + 2);
@@ -237,9 +251,34 @@ unsafe fn quads<S: Simd, K: Codes, const R: usize, const N: usize, const C: usiz
     }
 }
 
+/// The even ones of the sums are those of the lower bytes.
+#[inline(always)]
+unsafe fn split_quads<S: Simd, K: Codes, const R: usize, const N: usize, const C: usize>(
+    codes: [*const i32; R],
+    x: *const i32,
+    sums: &mut Sums<S, R, N, C>,
+    quad: usize,
+) {
+    let mut decoded = [S::splat_integer(0); R];
+    for r in 0..R {
+        decoded[r] = K::quad::<S>(codes[r], quad);
+    }
+    let first = 2 * quad % C;
+    for n in 0..N {
+        let lower = S::splat_integer(*x.add(n));
+        let upper = S::splat_integer(*x.add(N + n));
+        for r in 0..R {
+            let sum = &mut sums[first][r][n];
+            *sum = S::dot_bytes(*sum, lower, decoded[r]);
+            let sum = &mut sums[first + 1][r][n];
+            *sum = S::dot_bytes(*sum, decoded[r], upper);
+        }
+    }
+}
+
 /// Scales a group's sums and adds them to the totals.
 #[inline(always)]
-unsafe fn finish<S: Simd, const R: usize, const N: usize, const C: usize>(
+unsafe fn finish<S: Simd, const FORM: u8, const R: usize, const N: usize, const C: usize>(
     operands: &Operands,
     first: usize,
     group: usize,
@@ -251,9 +290,17 @@ unsafe fn finish<S: Simd, const R: usize, const N: usize, const C: usize>(
         let scale = S::load(operands.scales.add(rows + r * LANES));
         for n in 0..N {
             let factor = S::multiply(scale, S::splat(*operands.x_scales.add(group * N + n)));
+            let step = if FORM == SPLIT { 2 } else { 1 };
             let mut sum = sums[0][r][n];
-            for other in sums.iter().skip(1) {
+            for other in sums.iter().skip(step).step_by(step) {
                 sum = S::add_integers(sum, other[r][n]);
+            }
+            if FORM == SPLIT {
+                let mut upper = sums[1][r][n];
+                for other in sums.iter().skip(3).step_by(2) {
+                    upper = S::add_integers(upper, other[r][n]);
+                }
+                sum = S::add_integers(sum, S::shift_left::<8>(upper));
             }
             totals[r][n] = S::multiply_add(S::to_floats(sum), factor, totals[r][n]);
         }

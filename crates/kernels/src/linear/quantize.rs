@@ -5,6 +5,7 @@
 use stablemate_encodings::{Codebook, LANES, Packing, UNIT};
 
 use super::decode::{E2m1, byte_stride, quad_pairs};
+use super::micro::{BYTES, PAIRS, SPLIT};
 use super::scratch::{Lines, Shared};
 use super::tiles::{depth, planes};
 use super::tokens::{Block, Tokens};
@@ -32,6 +33,8 @@ pub(super) struct Form {
     stride: usize,
     /// How tiles have them, if there are tiles.
     planes: Planes,
+    /// Whether few tokens' pairs are split into bytes: fewer instructions where there are products of bytes.
+    split: bool,
 }
 
 /// What a word holds, but for tiles.
@@ -53,7 +56,8 @@ impl Form {
         let centre = match packing.codebook() {
             Some(Codebook::Nf4(_)) => {
                 let (layout, planes) = (Layout::Floats, Planes::Bytes);
-                return Self { group, centre: 0, limit: 0, layout, stride: 0, planes };
+                let split = false;
+                return Self { group, centre: 0, limit: 0, layout, stride: 0, planes, split };
             }
             Some(Codebook::Mxfp4) => E2m1::CENTRE,
             None if packing.has_biases() => 0,
@@ -63,9 +67,11 @@ impl Form {
         let count = packing.bits().count();
         let largest = centre.max((1 << count) - 1 - centre);
         let planes = if bytes { Planes::Bytes } else { planes(group, largest) };
-        let ordered = bytes || kernels.isa() == Isa::Amx && planes == Planes::Split;
+        // Codes of eight bits are no signed bytes.
+        let split = kernels.isa().byte_products() && !int8 && count < 8;
+        let ordered = bytes || split || kernels.isa() == Isa::Amx && planes == Planes::Split;
         let stride = if ordered { byte_stride(count) } else { 0 };
-        Self { group, centre, limit: if int8 { 127 } else { 32767 }, layout, stride, planes }
+        Self { group, centre, limit: if int8 { 127 } else { 32767 }, layout, stride, planes, split }
     }
 
     /// What zero stands for.
@@ -84,9 +90,13 @@ impl Form {
         self.planes
     }
 
-    /// Whether integers are bytes.
-    pub(super) fn bytes(self) -> bool {
-        self.layout == Layout::Bytes
+    /// How the words of a block of `width` tokens are to be multiplied.
+    pub(super) fn words(self, width: usize) -> u8 {
+        match self.layout {
+            Layout::Bytes => BYTES,
+            Layout::Pairs if self.split && width <= 2 => SPLIT,
+            Layout::Pairs | Layout::Floats => PAIRS,
+        }
     }
 
     /// Whether values stay as they are.
@@ -229,6 +239,8 @@ impl Filler<'_> {
             }
             if block.tiles {
                 self.spread_tiles(&row.integers, words, width, n);
+            } else if self.form.words(width) == SPLIT {
+                self.split_row(&row.integers, &mut words[n..], width);
             } else {
                 self.spread_row(&row.integers, &mut words[n..], width);
             }
@@ -262,6 +274,22 @@ impl Filler<'_> {
             for (quad, word) in (0..UNIT / 4).zip(&mut words) {
                 let bytes = self.form.quad(quad).map(|place| unit[place] as i8 as u8);
                 *word = i32::from_le_bytes(bytes);
+            }
+        }
+    }
+
+    /// Writes the lower and the upper bytes of a row's quads, `width` apart.
+    fn split_row(&self, row: &[i16], words: &mut [i32], width: usize) {
+        let mut words = words.iter_mut().step_by(width);
+        let quads: [[usize; 4]; UNIT / 4] = std::array::from_fn(|quad| self.form.quad(quad));
+        for unit in row.as_chunks::<UNIT>().0 {
+            for quad in &quads {
+                let values = quad.map(|place| unit[place]);
+                let parts =
+                    [values.map(|value| value as u8), values.map(|value| (value >> 8) as u8)];
+                for (bytes, word) in parts.into_iter().zip(&mut words) {
+                    *word = i32::from_le_bytes(bytes);
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ use super::codebook::TableProduct;
 use super::decode::{Codes, E2m1, Plain};
 use super::dense::{self, DenseRows};
 use super::finish::{Epilogue, Finish};
-use super::micro::{BLOCK, Micro, Operands, TILES};
+use super::micro::{BLOCK, BYTES, Micro, Operands, PAIRS, SPLIT, TILES};
 use super::quantize::{Form, Quantized};
 use super::scales::DecodeScales;
 use super::scratch::{Lines, Shared};
@@ -429,7 +429,7 @@ impl Region<'_> {
         };
         // SAFETY: it is available; a tile has codes for all columns, x is quantised for this block in this
         // packing's form, and the scales of these rows have been decoded.
-        unsafe { multiply(self.isa, packing, form.bytes(), block.width, operands) };
+        unsafe { multiply(self.isa, packing, form.words(block.width), block.width, operands) };
     }
 }
 
@@ -449,39 +449,41 @@ pub(super) fn tile(matrix: Matrix<'_>, rows: usize, n: usize) -> usize {
 
 /// # Safety
 /// As [`Micro`] with this width.
-unsafe fn multiply(isa: Isa, packing: Packing, bytes: bool, width: usize, operands: Operands) {
+unsafe fn multiply(isa: Isa, packing: Packing, words: u8, width: usize, operands: Operands) {
     // SAFETY: passed on.
     unsafe {
         match packing.codebook() {
-            Some(Codebook::Mxfp4) => return multiply_codes::<E2m1>(isa, bytes, width, operands),
+            Some(Codebook::Mxfp4) => return multiply_codes::<E2m1>(isa, words, width, operands),
             Some(codebook) => return multiply_table(isa, codebook, width, operands),
             None => {}
         }
         match packing.bits().count() {
-            2 => multiply_codes::<Plain<2>>(isa, bytes, width, operands),
-            3 => multiply_codes::<Plain<3>>(isa, bytes, width, operands),
-            4 => multiply_codes::<Plain<4>>(isa, bytes, width, operands),
-            5 => multiply_codes::<Plain<5>>(isa, bytes, width, operands),
-            6 => multiply_codes::<Plain<6>>(isa, bytes, width, operands),
-            _ => multiply_codes::<Plain<8>>(isa, bytes, width, operands),
+            2 => multiply_codes::<Plain<2>>(isa, words, width, operands),
+            3 => multiply_codes::<Plain<3>>(isa, words, width, operands),
+            4 => multiply_codes::<Plain<4>>(isa, words, width, operands),
+            5 => multiply_codes::<Plain<5>>(isa, words, width, operands),
+            6 => multiply_codes::<Plain<6>>(isa, words, width, operands),
+            _ => multiply_codes::<Plain<8>>(isa, words, width, operands),
         }
     }
 }
 
 /// # Safety
 /// As [`Micro`] with this width.
-unsafe fn multiply_codes<K: Codes>(isa: Isa, bytes: bool, width: usize, o: Operands) {
+unsafe fn multiply_codes<K: Codes>(isa: Isa, words: u8, width: usize, o: Operands) {
     // SAFETY: passed on.
     unsafe {
-        match (bytes, width) {
-            (false, 1) => dispatch(isa, Micro::<K, false, 1>::new(o)),
-            (false, 2) => dispatch(isa, Micro::<K, false, 2>::new(o)),
-            (false, 4) => dispatch(isa, Micro::<K, false, 4>::new(o)),
-            (false, _) => dispatch(isa, Micro::<K, false, 8>::new(o)),
-            (true, 1) => dispatch(isa, Micro::<K, true, 1>::new(o)),
-            (true, 2) => dispatch(isa, Micro::<K, true, 2>::new(o)),
-            (true, 4) => dispatch(isa, Micro::<K, true, 4>::new(o)),
-            (true, _) => dispatch(isa, Micro::<K, true, 8>::new(o)),
+        match (words, width) {
+            (PAIRS, 1) => dispatch(isa, Micro::<K, PAIRS, 1>::new(o)),
+            (PAIRS, 2) => dispatch(isa, Micro::<K, PAIRS, 2>::new(o)),
+            (PAIRS, 4) => dispatch(isa, Micro::<K, PAIRS, 4>::new(o)),
+            (PAIRS, _) => dispatch(isa, Micro::<K, PAIRS, 8>::new(o)),
+            (SPLIT, 1) => dispatch(isa, Micro::<K, SPLIT, 1>::new(o)),
+            (SPLIT, _) => dispatch(isa, Micro::<K, SPLIT, 2>::new(o)),
+            (BYTES, 1) => dispatch(isa, Micro::<K, BYTES, 1>::new(o)),
+            (BYTES, 2) => dispatch(isa, Micro::<K, BYTES, 2>::new(o)),
+            (BYTES, 4) => dispatch(isa, Micro::<K, BYTES, 4>::new(o)),
+            (_, _) => dispatch(isa, Micro::<K, BYTES, 8>::new(o)),
         }
     }
 }
