@@ -27,7 +27,7 @@ pub(super) struct Block {
 pub(super) const WIDEST: usize = 16;
 
 /// From so many tokens on tiles are worth while.
-const TILES_FROM: usize = 3;
+const TILES_FROM: usize = 12;
 
 /// How many of `left` tokens come next, as a width of the inner product.
 fn width(isa: Isa, left: usize) -> usize {
