@@ -282,6 +282,38 @@ fn many_tokens() {
     }
 }
 
+/// Activations that are all as large as their group's largest one, and codes that are all the largest or the smallest one: what sums
+/// of integers there can be. Each token alone has the bits that it has among sixteen.
+#[test]
+fn largest_sums() {
+    let random = &mut Random::new(19);
+    for packing in packings() {
+        let columns = 2 * packing.granularity();
+        for code in [0, 255] {
+            let weight = Stored::packed_with_codes(packing, 33, columns, random, code);
+            let mut x = vec![1.0; 17 * columns];
+            for (n, value) in x.iter_mut().enumerate() {
+                // Two tokens of one sign, others of both.
+                *value = if n / columns > 1 && random.below(2) == 0 { -1.0 } else { 1.0 };
+            }
+            x[columns..2 * columns].fill(-1.0);
+            for isa in isas() {
+                let kernels = Kernels::new(isa, 1, Activations::Exact);
+                let all = linear(&kernels, &x, &[0; 17], &weight);
+                for (token, x) in x.chunks_exact(columns).enumerate() {
+                    let alone = linear(&kernels, x, &[0], &weight);
+                    let among = &all[token * 33..][..33];
+                    assert_eq!(bits(among), bits(&alone), "{packing} {isa} {token}");
+                }
+                for (got, (expected, size)) in all.iter().zip(weight.product(&x)) {
+                    let off = (f64::from(*got) - expected).abs();
+                    assert!(off <= 1e-6 * size + 1e-12, "{packing} {isa}: {got}, not {expected}");
+                }
+            }
+        }
+    }
+}
+
 /// Every scale of MXFP4, the smallest among them, which is no normal number.
 #[test]
 fn scales_of_mxfp4() {

@@ -161,9 +161,20 @@ pub struct Quantization {
 
 impl Stored {
     pub fn packed(packing: Packing, rows: usize, columns: usize, random: &mut Random) -> Self {
-        Self::with_scales(packing, rows, columns, random, |random| {
-            scale_words(packing, columns, random)
-        })
+        let scales = |random: &mut Random| scale_words(packing, columns, random);
+        Self::with(packing, rows, columns, random, scales, |random| random.bits() as u8)
+    }
+
+    /// All codes are the same.
+    pub fn packed_with_codes(
+        packing: Packing,
+        rows: usize,
+        columns: usize,
+        random: &mut Random,
+        code: u8,
+    ) -> Self {
+        let scales = |random: &mut Random| scale_words(packing, columns, random);
+        Self::with(packing, rows, columns, random, scales, |_| code)
     }
 
     /// Each group of a row has another scale: 255 groups have all.
@@ -173,15 +184,17 @@ impl Stored {
         let words: Vec<u32> = (0..packing.scale_words(columns) as u32)
             .map(|n| u32::from_le_bytes([0, 1, 2, 3].map(|byte| (4 * n + byte) as u8)))
             .collect();
-        Self::with_scales(packing, rows, columns, random, |_| words.clone())
+        let codes = |random: &mut Random| random.bits() as u8;
+        Self::with(packing, rows, columns, random, |_| words.clone(), codes)
     }
 
-    fn with_scales(
+    fn with(
         packing: Packing,
         rows: usize,
         columns: usize,
         random: &mut Random,
         scale_words: impl Fn(&mut Random) -> Vec<u32>,
+        code: impl Fn(&mut Random) -> u8,
     ) -> Self {
         let row_words = packing.row_words(columns);
         let mask = ((1u32 << packing.bits().count()) - 1) as u8;
@@ -189,7 +202,7 @@ impl Stored {
         let mut values = vec![0.0; rows * columns];
         let mut quantization = Quantization { codes: Vec::new(), scales: Vec::new() };
         for row in 0..rows {
-            let codes: Vec<u8> = (0..columns).map(|_| random.bits() as u8 & mask).collect();
+            let codes: Vec<u8> = (0..columns).map(|_| code(random) & mask).collect();
             let scales = scale_words(random);
             let mut words = vec![0; row_words];
             packing.pack_row(&codes, &scales, &mut words);
