@@ -20,6 +20,12 @@ pub fn processor() -> String {
     name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.to_owned())
 }
 
+/// Whether the processor has tiles (AMX).
+pub fn has_tiles() -> bool {
+    let information = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    information.split_whitespace().any(|word| word == "amx_int8")
+}
+
 /// How many cores may be used.
 pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)

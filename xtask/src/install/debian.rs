@@ -31,6 +31,9 @@ const PYTHON: Missing = Missing { what: "Python 3 (python3)", package: "python3"
 const PIP: Missing = Missing { what: "pip (python3 -m pip)", package: "python3-pip" };
 const VENV: Missing = Missing { what: "Python's venv", package: "python3-venv" };
 
+const CLANG: Missing = Missing { what: "clang 16", package: "clang-16" };
+const OPENMP: Missing = Missing { what: "clang's OpenMP", package: "libomp-16-dev" };
+
 /// What is looked at to see what is there. Tests look at a made-up one.
 pub struct Machine {
     /// The folders of PATH.
@@ -130,6 +133,22 @@ pub fn require_virtual_environments() -> Result<()> {
         missing.push(VENV);
     }
     install(&missing)
+}
+
+/// Installs the compiler of llama.cpp for processors with tiles (see `bench`), where it is missing; returns what calls
+/// it for C and for C++.
+pub fn require_clang() -> Result<[&'static str; 2]> {
+    const PROGRAMS: [&str; 2] = ["clang-16", "clang++-16"];
+    let path = super::path_folders();
+    let mut missing = Vec::new();
+    if PROGRAMS.iter().any(|program| process::find_program(program, &path).is_none()) {
+        missing.push(CLANG);
+    }
+    if !Path::new("/usr/lib/llvm-16/lib/libomp.so").exists() {
+        missing.push(OPENMP);
+    }
+    install(&missing)?;
+    Ok(PROGRAMS)
 }
 
 /// Installs what a machine lacks, and looks whether that has helped.

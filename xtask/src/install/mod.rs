@@ -3,7 +3,7 @@
 
 mod cmake;
 mod compiler;
-mod debian;
+pub mod debian;
 pub mod environment;
 mod model;
 mod python;
