@@ -17,7 +17,7 @@ use crate::simd::{Operation, Simd};
 /// Tiles of a block of rows.
 pub(super) const TILES: usize = 2;
 
-/// Forms of activations, as [`super::quantize::Form::words`] tells: pairs of i16,
+/// Forms of activations, as [`super::form::Form::words`] tells: pairs of i16,
 pub(super) const PAIRS: u8 = 0;
 /// bytes,
 pub(super) const BYTES: u8 = 1;

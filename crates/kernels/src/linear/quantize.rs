@@ -2,16 +2,16 @@
 
 #![expect(unsafe_op_in_unsafe_fn, reason = "lanes under the contract of `Simd`")]
 
-use stablemate_encodings::{Codebook, LANES, Packing, UNIT};
+use stablemate_encodings::{LANES, UNIT};
 
-use super::decode::{E2m1, byte_stride, quad_pairs};
-use super::micro::{BYTES, PAIRS, SPLIT};
+use super::form::Form;
+use super::micro::{BYTES, SPLIT};
 use super::scratch::{Lines, Shared};
-use super::tiles::{depth, planes};
+use super::tiles::depth;
 use super::tokens::{Block, Tokens};
 use crate::amx::{self, Planes};
 use crate::isa::Isa;
-use crate::kernels::{Activations, Kernels};
+use crate::kernels::Kernels;
 use crate::simd::{Operation, Simd, dispatch};
 
 /// Rows times columns from which quantising is worth a parallel region.
@@ -19,101 +19,6 @@ const PARALLEL: usize = 1 << 15;
 
 /// Below, a group's largest value counts as 0: its reciprocal would not be finite.
 const SMALLEST: f32 = 1e-30;
-
-/// What the words depend on besides x.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Form {
-    group: usize,
-    /// What is subtracted from what codes stand for.
-    centre: i32,
-    /// The largest integer.
-    limit: i32,
-    layout: Layout,
-    /// The stride of [`quad_pairs`], where bytes are in the order of the weights' bytes; else 0.
-    stride: usize,
-    /// How tiles have them, if there are tiles.
-    planes: Planes,
-    /// Whether few tokens' pairs are split into bytes: fewer instructions where there are products of bytes.
-    split: bool,
-}
-
-/// What a word holds, but for tiles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Layout {
-    /// A pair of i16.
-    Pairs,
-    /// Four bytes, in the order of the weights' bytes.
-    Bytes,
-    /// A value as it is: there are no integers.
-    Floats,
-}
-
-impl Form {
-    pub(super) fn new(kernels: &Kernels, packing: Packing) -> Self {
-        let int8 = kernels.activations() == Activations::Int8;
-        let bytes = int8 && kernels.isa().byte_products();
-        let group = packing.group();
-        let centre = match packing.codebook() {
-            Some(Codebook::Nf4(_)) => {
-                let (layout, planes) = (Layout::Floats, Planes::Bytes);
-                let split = false;
-                return Self { group, centre: 0, limit: 0, layout, stride: 0, planes, split };
-            }
-            Some(Codebook::Mxfp4) => E2m1::CENTRE,
-            None if packing.has_biases() => 0,
-            None => packing.bits().centre(),
-        };
-        let layout = if bytes { Layout::Bytes } else { Layout::Pairs };
-        let count = packing.bits().count();
-        let largest = centre.max((1 << count) - 1 - centre);
-        let planes = if bytes { Planes::Bytes } else { planes(group, largest) };
-        // Codes of eight bits are no signed bytes.
-        let split = kernels.isa().byte_products() && !int8 && count < 8;
-        let ordered = bytes || split || kernels.isa() == Isa::Amx && planes == Planes::Split;
-        let stride = if ordered { byte_stride(count) } else { 0 };
-        Self { group, centre, limit: if int8 { 127 } else { 32767 }, layout, stride, planes, split }
-    }
-
-    /// What zero stands for.
-    pub(super) fn centre(self) -> i32 {
-        self.centre
-    }
-
-    /// Which values of a unit are the bytes of a quad.
-    fn quad(self, quad: usize) -> [usize; 4] {
-        let (a, b) = quad_pairs(self.stride, quad);
-        [2 * a, 2 * b, 2 * a + 1, 2 * b + 1]
-    }
-
-    /// How tiles have activations.
-    pub(super) fn planes(self) -> Planes {
-        self.planes
-    }
-
-    /// How the words of a block of `width` tokens are to be multiplied.
-    pub(super) fn words(self, width: usize) -> u8 {
-        match self.layout {
-            Layout::Bytes => BYTES,
-            Layout::Pairs if self.split && width <= 2 => SPLIT,
-            Layout::Pairs | Layout::Floats => PAIRS,
-        }
-    }
-
-    /// Whether values stay as they are.
-    pub(super) fn floats(self) -> bool {
-        self.layout == Layout::Floats
-    }
-
-    /// Words of a unit of values, at most.
-    fn unit_words(self, tiles: bool) -> usize {
-        match self.layout {
-            Layout::Pairs if tiles => UNIT / 2 * self.planes.bytes(),
-            Layout::Pairs => UNIT / 2,
-            Layout::Bytes => UNIT / 4,
-            Layout::Floats => UNIT,
-        }
-    }
-}
 
 /// Activations in a form, kept from one call to the next for their memory.
 #[derive(Default)]
@@ -256,7 +161,7 @@ impl Filler<'_> {
     /// Writes a row's words, `width` apart.
     fn spread_row(&self, row: &[i16], words: &mut [i32], width: usize) {
         let pair = |low: i16, high: i16| i32::from(low) & 0xFFFF | i32::from(high) << 16;
-        if self.form.layout != Layout::Bytes {
+        if self.form.words(width) != BYTES {
             let (pairs, _) = row.as_chunks();
             if width == 1 {
                 for ([low, high], word) in pairs.iter().zip(words) {

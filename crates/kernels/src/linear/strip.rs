@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use stablemate_encodings::{LANES, Packing};
 
+use super::form::Form;
 use super::micro::{BLOCK, TILES};
-use super::quantize::Form;
 use super::tiles::{TileRows, multiply_tiles};
 use super::tokens::Block;
 use super::work::{Region, Scratch, Target, tile};

@@ -7,15 +7,15 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use stablemate_encodings::{Codebook, Float, LANES, Packing, UNIT};
+use stablemate_encodings::{Float, LANES, Packing, UNIT};
 
 use super::activation::Activation;
-use super::codebook::TableProduct;
-use super::decode::{Codes, E2m1, Plain};
 use super::dense::{self, DenseRows};
 use super::finish::{Epilogue, Finish};
-use super::micro::{BLOCK, BYTES, Micro, Operands, PAIRS, SPLIT, TILES};
-use super::quantize::{Form, Quantized};
+use super::form::Form;
+use super::micro::{BLOCK, Operands, TILES};
+use super::multiply::multiply;
+use super::quantize::Quantized;
 use super::scales::DecodeScales;
 use super::scratch::{Lines, Shared};
 use super::strip::STRIP;
@@ -445,60 +445,4 @@ struct Packed<'a> {
 /// Tile `n` of a block of rows; the last tile where there is none.
 pub(super) fn tile(matrix: Matrix<'_>, rows: usize, n: usize) -> usize {
     (rows * TILES + n).min(Packing::tiles(matrix.rows) - 1)
-}
-
-/// # Safety
-/// As [`Micro`] with this width.
-unsafe fn multiply(isa: Isa, packing: Packing, words: u8, width: usize, operands: Operands) {
-    // SAFETY: passed on.
-    unsafe {
-        match packing.codebook() {
-            Some(Codebook::Mxfp4) => return multiply_codes::<E2m1>(isa, words, width, operands),
-            Some(codebook) => return multiply_table(isa, codebook, width, operands),
-            None => {}
-        }
-        match packing.bits().count() {
-            2 => multiply_codes::<Plain<2>>(isa, words, width, operands),
-            3 => multiply_codes::<Plain<3>>(isa, words, width, operands),
-            4 => multiply_codes::<Plain<4>>(isa, words, width, operands),
-            5 => multiply_codes::<Plain<5>>(isa, words, width, operands),
-            6 => multiply_codes::<Plain<6>>(isa, words, width, operands),
-            _ => multiply_codes::<Plain<8>>(isa, words, width, operands),
-        }
-    }
-}
-
-/// # Safety
-/// As [`Micro`] with this width.
-unsafe fn multiply_codes<K: Codes>(isa: Isa, words: u8, width: usize, o: Operands) {
-    // SAFETY: passed on.
-    unsafe {
-        match (words, width) {
-            (PAIRS, 1) => dispatch(isa, Micro::<K, PAIRS, 1>::new(o)),
-            (PAIRS, 2) => dispatch(isa, Micro::<K, PAIRS, 2>::new(o)),
-            (PAIRS, 4) => dispatch(isa, Micro::<K, PAIRS, 4>::new(o)),
-            (PAIRS, _) => dispatch(isa, Micro::<K, PAIRS, 8>::new(o)),
-            (SPLIT, 1) => dispatch(isa, Micro::<K, SPLIT, 1>::new(o)),
-            (SPLIT, _) => dispatch(isa, Micro::<K, SPLIT, 2>::new(o)),
-            (BYTES, 1) => dispatch(isa, Micro::<K, BYTES, 1>::new(o)),
-            (BYTES, 2) => dispatch(isa, Micro::<K, BYTES, 2>::new(o)),
-            (BYTES, 4) => dispatch(isa, Micro::<K, BYTES, 4>::new(o)),
-            (_, _) => dispatch(isa, Micro::<K, BYTES, 8>::new(o)),
-        }
-    }
-}
-
-/// # Safety
-/// As [`TableProduct`] with this width.
-unsafe fn multiply_table(isa: Isa, codebook: Codebook, width: usize, operands: Operands) {
-    let table = codebook.values();
-    // SAFETY: passed on.
-    unsafe {
-        match width {
-            1 => dispatch(isa, TableProduct::<1> { operands, table }),
-            2 => dispatch(isa, TableProduct::<2> { operands, table }),
-            4 => dispatch(isa, TableProduct::<4> { operands, table }),
-            _ => dispatch(isa, TableProduct::<8> { operands, table }),
-        }
-    }
 }
