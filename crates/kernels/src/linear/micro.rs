@@ -35,7 +35,7 @@ pub(super) struct Operands {
     /// What will be read next, prefetched on the way: so many cache lines per unit and tile.
     pub next: *const u8,
     pub next_lines: usize,
-    /// Into the second-level cache only.
+    /// Into the second-level cache only, and of all tiles at once.
     pub far: bool,
     /// From one tile to the next.
     pub tile_bytes: usize,
@@ -77,7 +77,10 @@ impl<K: Codes, const FORM: u8, const TOKENS: usize> Operation for Micro<K, FORM,
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         if S::ISA == Isa::Avx512 {
-            if TOKENS == 1 {
+            if TOKENS == 1 && self.0.far {
+                // Tiles side by side: two streams from memory are faster than one here.
+                product::<S, K, FORM, TILES, TOKENS, 4>(&self.0, 0);
+            } else if TOKENS == 1 {
                 // One tile after the other, so that memory is read in order. That is what counts here.
                 for tile in 0..TILES {
                     product::<S, K, FORM, 1, TOKENS, 4>(&self.0, tile);
@@ -126,9 +129,18 @@ unsafe fn product<
     let mut place = 0;
     for _ in 0..units {
         let codes: [_; R] = std::array::from_fn(|r| operands.codes[first + r].wrapping_add(place));
-        for _ in 0..R * operands.next_lines {
-            S::prefetch_to(operands.far, next);
-            next = next.wrapping_add(64);
+        if operands.far {
+            for _ in 0..operands.next_lines {
+                for r in 0..R {
+                    S::prefetch_far(next.wrapping_add(r * operands.tile_bytes));
+                }
+                next = next.wrapping_add(64);
+            }
+        } else {
+            for _ in 0..R * operands.next_lines {
+                S::prefetch(next);
+                next = next.wrapping_add(64);
+            }
         }
         x = half::<S, K, FORM, R, N, C, 0>(codes, x, &mut sums);
         if halves {
