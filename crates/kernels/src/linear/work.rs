@@ -33,7 +33,7 @@ const RUN_BYTES: usize = 600 << 10;
 const TILES_RUN_BYTES: usize = 1100 << 10;
 
 /// How long a task shall take, in nanoseconds, roughly.
-const TASK: usize = 30_000;
+const TASK: usize = 10_000;
 
 /// One result: of one product, or of two that are combined.
 pub(super) struct Part<'a> {
