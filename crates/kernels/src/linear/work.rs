@@ -169,12 +169,9 @@ pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<
 
 /// Whether tiles multiply: there are integers, and nothing that goes by other blocks.
 fn tiles(kernels: &Kernels, parts: &[Part<'_>]) -> bool {
-    let mut forms =
-        parts.iter().flat_map(Part::matrices).filter_map(|matrix| form(kernels, matrix));
-    let some = forms.next();
-    kernels.isa() == Isa::Amx
-        && some.into_iter().chain(forms).all(|form| !form.floats())
-        && some.is_some()
+    let matrices = parts.iter().flat_map(Part::matrices);
+    let forms: Vec<Form> = matrices.filter_map(|matrix| form(kernels, matrix)).collect();
+    kernels.isa() == Isa::Amx && !forms.is_empty() && forms.iter().all(|form| !form.floats())
 }
 
 fn form(kernels: &Kernels, matrix: Matrix<'_>) -> Option<Form> {
