@@ -84,6 +84,11 @@ impl Form {
         self.layout == Layout::Floats
     }
 
+    /// Bytes of a value, two at least.
+    pub(super) fn value_bytes(self, tiles: bool) -> usize {
+        (self.unit_words(tiles) * 4 / UNIT).max(2)
+    }
+
     /// Words of a unit of values, at most.
     pub(super) fn unit_words(self, tiles: bool) -> usize {
         match self.layout {

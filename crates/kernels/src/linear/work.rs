@@ -137,14 +137,14 @@ pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<
     // Its other parts are needed by this thread's own tasks.
     SCRATCH.set(scratch);
     quantize(kernels, x, columns, &tokens, parts, &mut quantized);
-    let integers = |(form, _): &(Option<Form>, _)| form.is_some_and(|form| !form.floats());
-    let row_bytes = if quantized.iter().any(integers) { 2 } else { 4 };
-    let run_bytes = if kernels.isa() == Isa::Amx { TILES_RUN_BYTES } else { RUN_BYTES };
-    let most = run_bytes / (row_bytes * columns).max(1);
+    let by_tiles = tokens.blocks().first().is_some_and(|block| block.tiles);
+    let bytes = |(form, _): &(Option<Form>, _)| form.map(|form| form.value_bytes(by_tiles));
+    let value_bytes = quantized.iter().filter_map(bytes).max().unwrap_or(4);
+    let run_bytes = if by_tiles { TILES_RUN_BYTES } else { RUN_BYTES };
+    let most = run_bytes / (value_bytes * columns).max(1);
     let runs = tokens.runs(most);
     let width = |run: &Range<usize>| tokens.blocks()[run.clone()].iter().map(|b| b.width).sum();
     let count: usize = runs.iter().map(width).max().unwrap_or(0);
-    let by_tiles = tokens.blocks().first().is_some_and(|block| block.tiles);
     let targets: Vec<_> =
         parts.iter_mut().map(|part| target(kernels, part, count, by_tiles)).collect();
     let region = Region {
