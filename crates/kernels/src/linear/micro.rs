@@ -243,6 +243,19 @@ unsafe fn pairs<S: Simd, K: Codes, const R: usize, const N: usize, const C: usiz
     }
 }
 
+/// A quad of each tile.
+#[inline(always)]
+unsafe fn decode<S: Simd, K: Codes, const R: usize>(
+    codes: [*const i32; R],
+    quad: usize,
+) -> [S::Integers; R] {
+    let mut decoded = [S::splat_integer(0); R];
+    for r in 0..R {
+        decoded[r] = K::quad::<S>(codes[r], quad);
+    }
+    decoded
+}
+
 #[inline(always)]
 unsafe fn quads<S: Simd, K: Codes, const R: usize, const N: usize, const C: usize>(
     codes: [*const i32; R],
@@ -250,10 +263,7 @@ unsafe fn quads<S: Simd, K: Codes, const R: usize, const N: usize, const C: usiz
     sums: &mut Sums<S, R, N, C>,
     quad: usize,
 ) {
-    let mut decoded = [S::splat_integer(0); R];
-    for r in 0..R {
-        decoded[r] = K::quad::<S>(codes[r], quad);
-    }
+    let decoded = decode::<S, K, R>(codes, quad);
     for n in 0..N {
         let x = S::splat_integer(*x.add(n));
         for r in 0..R {
@@ -271,10 +281,7 @@ unsafe fn split_quads<S: Simd, K: Codes, const R: usize, const N: usize, const C
     sums: &mut Sums<S, R, N, C>,
     quad: usize,
 ) {
-    let mut decoded = [S::splat_integer(0); R];
-    for r in 0..R {
-        decoded[r] = K::quad::<S>(codes[r], quad);
-    }
+    let decoded = decode::<S, K, R>(codes, quad);
     let first = 2 * quad % C;
     for n in 0..N {
         let lower = S::splat_integer(*x.add(n));
