@@ -57,9 +57,19 @@ impl Isa {
         }
     }
 
-    /// Whether it multiplies bytes (unsigned by signed, four at a time); where it does not,
+    /// Whether it multiplies codes of so many bits, without a sign, by signed bytes; where it does not,
     /// [`Activations::Int8`](crate::Activations::Int8) only rounds to 8 bits.
-    pub fn byte_products(self) -> bool {
+    pub(crate) fn byte_products(self, bits: usize) -> bool {
+        match self {
+            Self::Avx512 | Self::Amx => true,
+            // Sums of two products are kept in 16 bits.
+            Self::Avx2 => bits < 8,
+            Self::Portable => false,
+        }
+    }
+
+    /// Whether these are added up in 32 bits at once.
+    pub(crate) fn wide_byte_products(self) -> bool {
         matches!(self, Self::Avx512 | Self::Amx)
     }
 

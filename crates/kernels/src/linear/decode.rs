@@ -2,7 +2,7 @@
 
 #![expect(unsafe_op_in_unsafe_fn, reason = "lanes under the contract of `Simd`")]
 
-use stablemate_encodings::{Codebook, LANES};
+use stablemate_encodings::{Codebook, LANES, Packing};
 
 use crate::simd::Simd;
 
@@ -50,6 +50,9 @@ pub(super) trait Codes: 'static {
     /// Bits of a code.
     const BITS: usize;
 
+    /// What the largest one stands for.
+    const LARGEST: usize;
+
     /// Pair `pair` (of 16) of the unit at `unit`: what codes `2 · pair` and `2 · pair + 1` stand for in the halves of the
     /// lanes.
     unsafe fn pair<S: Simd>(unit: *const i32, pair: usize) -> S::Integers;
@@ -91,6 +94,7 @@ impl E2m1 {
 
 impl Codes for E2m1 {
     const BITS: usize = 4;
+    const LARGEST: usize = 24;
     const LEVELS: usize = 32;
 
     #[inline(always)]
@@ -110,6 +114,7 @@ impl Codes for E2m1 {
 
 impl<const BITS: usize> Codes for Plain<BITS> {
     const BITS: usize = BITS;
+    const LARGEST: usize = (1 << BITS) - 1;
     const LEVELS: usize = 1 << BITS;
 
     #[inline(always)]
@@ -151,6 +156,73 @@ impl<const BITS: usize> Codes for Plain<BITS> {
         let first = field::<S>(word, width * (a % pairs), low, mask);
         let second = field::<S>(word, width * (b % pairs), low + 8, mask);
         S::or(codes, S::or(first, second))
+    }
+}
+
+/// Codes that have been unpacked to pairs of 16 bits, see [`super::unpacked`].
+pub(super) struct UnpackedPairs;
+
+impl Codes for UnpackedPairs {
+    const BITS: usize = 16;
+    const LARGEST: usize = (1 << 16) - 1;
+    const LEVELS: usize = 1 << 16;
+
+    #[inline(always)]
+    unsafe fn pair<S: Simd>(unit: *const i32, pair: usize) -> S::Integers {
+        S::load_integers(unit.add(pair * LANES))
+    }
+
+    /// Not for these.
+    #[inline(always)]
+    unsafe fn quad<S: Simd>(unit: *const i32, quad: usize) -> S::Integers {
+        S::load_integers(unit.add(quad * LANES))
+    }
+}
+
+/// Codes of which none stands for more than `LARGEST`, that have been unpacked to bytes without a sign.
+pub(super) struct UnpackedBytes<const LARGEST: usize>;
+
+impl<const LARGEST: usize> Codes for UnpackedBytes<LARGEST> {
+    const BITS: usize = 8;
+    const LARGEST: usize = LARGEST;
+    const LEVELS: usize = 1 << 8;
+
+    /// Not for these.
+    #[inline(always)]
+    unsafe fn pair<S: Simd>(unit: *const i32, pair: usize) -> S::Integers {
+        S::load_integers(unit.add(pair / 2 * LANES))
+    }
+
+    #[inline(always)]
+    unsafe fn quad<S: Simd>(unit: *const i32, quad: usize) -> S::Integers {
+        S::load_integers(unit.add(quad * LANES))
+    }
+}
+
+/// Something that is compiled for each kind of codes.
+pub(super) trait WithCodes {
+    type Output;
+
+    /// # Safety
+    /// What the implementation asks for.
+    unsafe fn run<K: Codes>(self) -> Self::Output;
+}
+
+/// Runs `work` for the codes of a packing whose codes are integers.
+///
+/// # Safety
+/// As [`WithCodes::run`].
+pub(super) unsafe fn with_codes<W: WithCodes>(packing: Packing, work: W) -> W::Output {
+    if packing.codebook() == Some(Codebook::Mxfp4) {
+        return work.run::<E2m1>();
+    }
+    match packing.bits().count() {
+        2 => work.run::<Plain<2>>(),
+        3 => work.run::<Plain<3>>(),
+        4 => work.run::<Plain<4>>(),
+        5 => work.run::<Plain<5>>(),
+        6 => work.run::<Plain<6>>(),
+        _ => work.run::<Plain<8>>(),
     }
 }
 

@@ -41,7 +41,8 @@ impl Form {
     /// That of products with weights of a packing.
     pub(super) fn new(kernels: &Kernels, packing: Packing) -> Self {
         let int8 = kernels.activations() == Activations::Int8;
-        let bytes = int8 && kernels.isa().byte_products();
+        let count = packing.bits().count();
+        let bytes = int8 && kernels.isa().byte_products(count);
         let group = packing.group();
         let centre = match packing.codebook() {
             Some(Codebook::Nf4(_)) => {
@@ -54,11 +55,10 @@ impl Form {
             None => packing.bits().centre(),
         };
         let layout = if bytes { Layout::Bytes } else { Layout::Pairs };
-        let count = packing.bits().count();
         let largest = centre.max((1 << count) - 1 - centre);
         let planes = if bytes { Planes::Bytes } else { planes(group, largest) };
         // Codes of eight bits are no signed bytes.
-        let split = kernels.isa().byte_products() && !int8 && count < 8;
+        let split = kernels.isa().wide_byte_products() && !int8 && count < 8;
         let ordered = bytes || split || kernels.isa() == Isa::Amx && planes == Planes::Split;
         let stride = if ordered { byte_stride(count) } else { 0 };
         Self { group, centre, limit: if int8 { 127 } else { 32767 }, layout, stride, planes, split }

@@ -54,7 +54,9 @@ pub(super) struct Operands {
     /// Columns of a group.
     pub group: usize,
     pub groups: usize,
-    /// `[tokens, BLOCK]`, overwritten.
+    /// Whether the product is added to what is there.
+    pub add: bool,
+    /// `[tokens, BLOCK]`.
     pub out: *mut f32,
 }
 
@@ -90,7 +92,7 @@ impl<K: Codes, const FORM: u8, const TOKENS: usize> Operation for Micro<K, FORM,
             } else {
                 product::<S, K, FORM, TILES, TOKENS, 1>(&self.0, 0);
             }
-        } else if matches!(TOKENS, 1 | 4) && FORM == PAIRS {
+        } else if matches!(TOKENS, 1 | 4) && FORM != SPLIT {
             // Fewer or shorter registers.
             for tile in 0..TILES {
                 product::<S, K, FORM, 1, TOKENS, 1>(&self.0, tile);
@@ -118,6 +120,13 @@ unsafe fn product<
     first: usize,
 ) {
     let mut totals: Totals<S, R, N> = [[S::zero(); N]; R];
+    if operands.add {
+        for r in 0..R {
+            for n in 0..N {
+                totals[r][n] = S::load(operands.out.add(n * BLOCK + (first + r) * LANES));
+            }
+        }
+    }
     let mut sums = start::<S, R, N, C>(operands, 0);
     let words = K::BITS * LANES;
     let units = (operands.groups * operands.group).div_ceil(UNIT);
@@ -205,6 +214,10 @@ unsafe fn half<
         split_quads::<S, K, R, N, C>(codes, x.add(6 * N), sums, 4 * HALF + 3);
         return x.add(8 * N);
     }
+    if FORM == BYTES && S::ISA == Isa::Avx2 {
+        narrow_quads::<S, K, R, N, C>(codes, x, sums, 4 * HALF);
+        return x.add(4 * N);
+    }
     if FORM == BYTES {
         quads::<S, K, R, N, C>(codes, x, sums, 4 * HALF);
         quads::<S, K, R, N, C>(codes, x.add(N), sums, 4 * HALF + 1);
@@ -269,6 +282,55 @@ unsafe fn quads<S: Simd, K: Codes, const R: usize, const N: usize, const C: usiz
         for r in 0..R {
             let sum = &mut sums[quad % C][r][n];
             *sum = S::dot_bytes(*sum, decoded[r], x);
+        }
+    }
+}
+
+/// Four quads, whose sums are kept in 16 bits as long as they fit.
+#[inline(always)]
+unsafe fn narrow_quads<S: Simd, K: Codes, const R: usize, const N: usize, const C: usize>(
+    codes: [*const i32; R],
+    x: *const i32,
+    sums: &mut Sums<S, R, N, C>,
+    first: usize,
+) {
+    let mut halves = [[S::splat_integer(0); N]; R];
+    narrow_quad::<S, K, R, N>(codes, x, &mut halves, first);
+    narrow_quad::<S, K, R, N>(codes, x.add(N), &mut halves, first + 1);
+    // Two products each, of activations of at most 127.
+    if 4 * 2 * 127 * K::LARGEST > i16::MAX as usize {
+        add_halves::<S, R, N>(&mut sums[0], &halves);
+        halves = [[S::splat_integer(0); N]; R];
+    }
+    narrow_quad::<S, K, R, N>(codes, x.add(2 * N), &mut halves, first + 2);
+    narrow_quad::<S, K, R, N>(codes, x.add(3 * N), &mut halves, first + 3);
+    add_halves::<S, R, N>(&mut sums[0], &halves);
+}
+
+#[inline(always)]
+unsafe fn narrow_quad<S: Simd, K: Codes, const R: usize, const N: usize>(
+    codes: [*const i32; R],
+    x: *const i32,
+    halves: &mut [[S::Integers; N]; R],
+    quad: usize,
+) {
+    let decoded = decode::<S, K, R>(codes, quad);
+    for n in 0..N {
+        let x = S::splat_integer(*x.add(n));
+        for r in 0..R {
+            halves[r][n] = S::dot_bytes_in_halves(halves[r][n], decoded[r], x);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn add_halves<S: Simd, const R: usize, const N: usize>(
+    sums: &mut [[S::Integers; N]; R],
+    halves: &[[S::Integers; N]; R],
+) {
+    for r in 0..R {
+        for n in 0..N {
+            sums[r][n] = S::add_halves(sums[r][n], halves[r][n]);
         }
     }
 }

@@ -16,6 +16,7 @@ mod scratch;
 mod strip;
 mod tiles;
 mod tokens;
+mod unpacked;
 mod work;
 
 use stablemate_encodings::{Float, Packing};

@@ -3,7 +3,7 @@
 use stablemate_encodings::{Codebook, Packing};
 
 use super::codebook::TableProduct;
-use super::decode::{Codes, E2m1, Plain};
+use super::decode::{Codes, UnpackedBytes, UnpackedPairs, WithCodes, with_codes};
 use super::micro::{BYTES, Micro, Operands, PAIRS, SPLIT};
 use crate::isa::Isa;
 use crate::simd::dispatch;
@@ -22,18 +22,44 @@ pub(super) unsafe fn multiply(
     // SAFETY: passed on.
     unsafe {
         match packing.codebook() {
-            Some(Codebook::Mxfp4) => return multiply_codes::<E2m1>(isa, words, width, operands),
-            Some(codebook) => return multiply_table(isa, codebook, width, operands),
-            None => {}
+            Some(codebook @ Codebook::Nf4(_)) => multiply_table(isa, codebook, width, operands),
+            _ => with_codes(packing, Multiply { isa, words, width, operands }),
         }
-        match packing.bits().count() {
-            2 => multiply_codes::<Plain<2>>(isa, words, width, operands),
-            3 => multiply_codes::<Plain<3>>(isa, words, width, operands),
-            4 => multiply_codes::<Plain<4>>(isa, words, width, operands),
-            5 => multiply_codes::<Plain<5>>(isa, words, width, operands),
-            6 => multiply_codes::<Plain<6>>(isa, words, width, operands),
-            _ => multiply_codes::<Plain<8>>(isa, words, width, operands),
+    }
+}
+
+/// The same of codes that have been unpacked, of which none stands for more than `largest`, by
+/// [`super::unpacked::UNPACKED_WIDTH`] tokens.
+///
+/// # Safety
+/// As [`Micro`].
+pub(super) unsafe fn multiply_unpacked(isa: Isa, words: u8, largest: usize, operands: Operands) {
+    // SAFETY: passed on.
+    unsafe {
+        match words {
+            BYTES if largest < 32 => {
+                dispatch(isa, Micro::<UnpackedBytes<31>, BYTES, 4>::new(operands))
+            }
+            BYTES => dispatch(isa, Micro::<UnpackedBytes<63>, BYTES, 4>::new(operands)),
+            _ => dispatch(isa, Micro::<UnpackedPairs, PAIRS, 4>::new(operands)),
         }
+    }
+}
+
+struct Multiply {
+    isa: Isa,
+    words: u8,
+    width: usize,
+    operands: Operands,
+}
+
+impl WithCodes for Multiply {
+    type Output = ();
+
+    /// As [`multiply_codes`].
+    unsafe fn run<K: Codes>(self) {
+        // SAFETY: passed on.
+        unsafe { multiply_codes::<K>(self.isa, self.words, self.width, self.operands) };
     }
 }
 

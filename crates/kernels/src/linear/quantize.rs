@@ -125,9 +125,10 @@ impl Filler<'_> {
                 self.sums.part(at * self.groups, width * self.groups),
             )
         };
+        let live = tokens.live(std::slice::from_ref(block));
         if self.form.floats() {
             for n in 0..width {
-                let token = tokens.live(block).get(n);
+                let token = live.get(n);
                 let x = token.map_or(&[][..], |token| &self.x[token * self.columns..]);
                 spread_floats(&x[..x.len().min(self.columns)], &mut words[n..], width);
             }
@@ -135,14 +136,14 @@ impl Filler<'_> {
         }
         let mut row = Row::new(self.columns, self.groups);
         for n in 0..width {
-            match tokens.live(block).get(n) {
+            match live.get(n) {
                 Some(token) => {
                     let x = &self.x[*token * self.columns..][..self.columns];
                     row.quantize(self.isa, self.form, x);
                 }
                 None => row.clear(),
             }
-            if block.tiles {
+            if block.strips && self.isa == Isa::Amx {
                 self.spread_tiles(&row.integers, words, width, n);
             } else if self.form.words(width) == SPLIT {
                 self.split_row(&row.integers, &mut words[n..], width);

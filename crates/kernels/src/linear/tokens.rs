@@ -1,5 +1,6 @@
 //! Which rows of x are computed, in which blocks.
 
+use super::unpacked::UNPACKED_WIDTH;
 use crate::isa::Isa;
 
 /// Live tokens, and how they are cut into blocks for the inner product.
@@ -17,8 +18,8 @@ pub(super) struct Block {
     pub count: usize,
     /// For how many the inner product is compiled; those beyond `count` are filled up.
     pub width: usize,
-    /// Whether they are multiplied by tiles. Then the width is the count.
-    pub tiles: bool,
+    /// Whether they are multiplied by strips of rows, as all blocks before them. With tiles the width is the count.
+    pub strips: bool,
     /// Widths of all blocks before.
     pub padded_before: usize,
 }
@@ -28,6 +29,9 @@ pub(super) const WIDEST: usize = 16;
 
 /// From so many tokens on tiles are worth while.
 const TILES_FROM: usize = 12;
+
+/// From so many tokens on it is worth while to unpack codes first.
+const UNPACKED_FROM: usize = 8;
 
 /// How many of `left` tokens come next, as a width of the inner product.
 fn width(isa: Isa, left: usize) -> usize {
@@ -40,18 +44,23 @@ fn width(isa: Isa, left: usize) -> usize {
 }
 
 impl Tokens {
-    /// `tiles`: products may be multiplied by tiles.
-    pub(super) fn new(isa: Isa, tiles: bool, live: &[i32]) -> Self {
+    /// `strips`: products may be multiplied by strips of rows.
+    pub(super) fn new(isa: Isa, strips: bool, live: &[i32]) -> Self {
         let is_live = |(token, live): (usize, &i32)| (*live >= 0).then_some(token);
         let live: Vec<usize> = live.iter().enumerate().filter_map(is_live).collect();
+        let unpacked = strips && isa != Isa::Amx && live.len() >= UNPACKED_FROM;
         let mut blocks = Vec::new();
         let (mut first, mut padded_before) = (0, 0);
         while first < live.len() {
             let left = live.len() - first;
-            let tiles = tiles && left >= TILES_FROM;
-            let width = if tiles { left.min(WIDEST) } else { width(isa, left) };
+            let tiles = strips && isa == Isa::Amx && left >= TILES_FROM;
+            let width = match () {
+                () if tiles => left.min(WIDEST),
+                () if unpacked => UNPACKED_WIDTH,
+                () => width(isa, left),
+            };
             let count = width.min(left);
-            blocks.push(Block { first, count, width, tiles, padded_before });
+            blocks.push(Block { first, count, width, strips: tiles || unpacked, padded_before });
             (first, padded_before) = (first + count, padded_before + width);
         }
         Self { live, blocks }
@@ -61,9 +70,10 @@ impl Tokens {
         &self.blocks
     }
 
-    /// The tokens of a block: rows of x.
-    pub(super) fn live(&self, block: &Block) -> &[usize] {
-        &self.live[block.first..block.first + block.count]
+    /// The tokens of blocks that follow each other: rows of x.
+    pub(super) fn live(&self, blocks: &[Block]) -> &[usize] {
+        let count: usize = blocks.iter().map(|block| block.count).sum();
+        blocks.first().map_or(&[], |block| &self.live[block.first..block.first + count])
     }
 
     /// Widths of all blocks.

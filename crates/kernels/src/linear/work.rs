@@ -29,8 +29,8 @@ use crate::simd::dispatch;
 /// Bytes of activations that stay in the second-level cache.
 const RUN_BYTES: usize = 600 << 10;
 
-/// The same where there are tiles: these machines have 2 MiB.
-const TILES_RUN_BYTES: usize = 1100 << 10;
+/// The same where rows are multiplied in strips: these do more with what they fetch. Machines with tiles have 2 MiB.
+const STRIPS_RUN_BYTES: usize = 1100 << 10;
 
 /// How long a task shall take, in nanoseconds, roughly.
 const TASK: usize = 10_000;
@@ -75,6 +75,7 @@ pub(super) struct Scratch {
     biases: [Lines; 2],
     pub(super) out: [Lines; 2],
     pub(super) tiles: TileScratch,
+    pub(super) unpacked: Lines,
 }
 
 impl Scratch {
@@ -108,7 +109,7 @@ pub(super) struct Target<'a> {
 
 /// A parallel region.
 pub(super) struct Region<'a> {
-    isa: Isa,
+    pub(super) isa: Isa,
     /// Whether what will be read next is fetched into the second-level cache only.
     far: bool,
     x: &'a [f32],
@@ -121,7 +122,7 @@ pub(super) struct Region<'a> {
 
 /// Computes checked parts, all of the same columns.
 pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<'_>]) {
-    let tokens = Tokens::new(kernels.isa(), tiles(kernels, parts), live);
+    let tokens = Tokens::new(kernels.isa(), strips(kernels, parts), live);
     for part in &mut *parts {
         let rows = part.first.rows;
         for (token, live) in live.iter().enumerate() {
@@ -137,16 +138,17 @@ pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<
     // Its other parts are needed by this thread's own tasks.
     SCRATCH.set(scratch);
     quantize(kernels, x, columns, &tokens, parts, &mut quantized);
-    let by_tiles = tokens.blocks().first().is_some_and(|block| block.tiles);
-    let bytes = |(form, _): &(Option<Form>, _)| form.map(|form| form.value_bytes(by_tiles));
+    let strips = tokens.blocks().first().is_some_and(|block| block.strips);
+    let tiles = strips && kernels.isa() == Isa::Amx;
+    let bytes = |(form, _): &(Option<Form>, _)| form.map(|form| form.value_bytes(tiles));
     let value_bytes = quantized.iter().filter_map(bytes).max().unwrap_or(4);
-    let run_bytes = if by_tiles { TILES_RUN_BYTES } else { RUN_BYTES };
+    let run_bytes = if strips { STRIPS_RUN_BYTES } else { RUN_BYTES };
     let most = run_bytes / (value_bytes * columns).max(1);
     let runs = tokens.runs(most);
     let width = |run: &Range<usize>| tokens.blocks()[run.clone()].iter().map(|b| b.width).sum();
     let count: usize = runs.iter().map(width).max().unwrap_or(0);
     let targets: Vec<_> =
-        parts.iter_mut().map(|part| target(kernels, part, count, by_tiles)).collect();
+        parts.iter_mut().map(|part| target(kernels, part, count, strips)).collect();
     let region = Region {
         isa: kernels.isa(),
         far: kernels.fetches_far(),
@@ -167,11 +169,16 @@ pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<
     SCRATCH.set(scratch);
 }
 
-/// Whether tiles multiply: there are integers, and nothing that goes by other blocks.
-fn tiles(kernels: &Kernels, parts: &[Part<'_>]) -> bool {
+/// Whether rows may be multiplied in strips: nothing goes by other blocks, and with tiles there are integers.
+fn strips(kernels: &Kernels, parts: &[Part<'_>]) -> bool {
     let matrices = parts.iter().flat_map(Part::matrices);
     let forms: Vec<Form> = matrices.filter_map(|matrix| form(kernels, matrix)).collect();
-    kernels.isa() == Isa::Amx && !forms.is_empty() && forms.iter().all(|form| !form.floats())
+    let enough = match kernels.isa() {
+        Isa::Amx => !forms.is_empty(),
+        Isa::Avx2 => true,
+        Isa::Avx512 | Isa::Portable => false,
+    };
+    enough && forms.iter().all(|form| !form.floats())
 }
 
 fn form(kernels: &Kernels, matrix: Matrix<'_>) -> Option<Form> {
@@ -209,17 +216,21 @@ fn quantize(
     }
 }
 
-/// `count` tokens are computed in a task, by tiles or not.
-fn target<'p>(kernels: &Kernels, part: &'p mut Part<'_>, count: usize, tiles: bool) -> Target<'p> {
+/// `count` tokens are computed in a task, by strips of rows or not.
+fn target<'p>(kernels: &Kernels, part: &'p mut Part<'_>, count: usize, strips: bool) -> Target<'p> {
     let matrices = [Some(part.first), part.second.map(|(matrix, _)| matrix)];
     let bytes: usize = part.matrices().map(|matrix| block_bytes(matrix)).sum();
     let products: usize = part.matrices().map(|matrix| BLOCK * matrix.columns * count).sum();
     // What a core reads and multiplies in a nanosecond, roughly.
-    let multiplied = if tiles { 400 } else { 150 };
+    let multiplied = match kernels.isa() {
+        Isa::Amx if strips => 400,
+        Isa::Amx | Isa::Avx512 => 150,
+        Isa::Avx2 | Isa::Portable => 80,
+    };
     let time = (bytes / 25).max(products / multiplied).max(1);
     let blocks = part.first.rows.div_ceil(BLOCK);
     let share = blocks.div_ceil(4 * kernels.pool().threads()).max(1);
-    let least = if tiles { STRIP.min(share) } else { 1 };
+    let least = if strips { STRIP.min(share) } else { 1 };
     let chunk = (TASK / time).clamp(least, share);
     Target {
         matrices: matrices.map(|matrix| matrix.map(|matrix| (matrix, form(kernels, matrix)))),
@@ -250,17 +261,17 @@ impl Region<'_> {
                 let first = task * target.chunk;
                 let last = (first + target.chunk).min(target.rows.div_ceil(BLOCK));
                 let all = target.rows.div_ceil(BLOCK);
-                let by_tiles = blocks.iter().take_while(|block| block.tiles).count();
-                let (by_tiles, blocks) = blocks.split_at(by_tiles);
-                if !by_tiles.is_empty() {
+                let strips = blocks.iter().take_while(|block| block.strips).count();
+                let (in_strips, blocks) = blocks.split_at(strips);
+                if !in_strips.is_empty() {
                     for strip in (first..last).step_by(STRIP) {
                         let strip = strip..(strip + STRIP).min(last);
-                        self.strip(target, strip, by_tiles, &mut scratch);
+                        self.strip(target, strip, in_strips, &mut scratch);
                     }
                 }
                 for rows in first..last {
                     // Even a task's last block is followed by one that this thread takes next, mostly.
-                    let more = rows + 1 < all && by_tiles.is_empty();
+                    let more = rows + 1 < all && in_strips.is_empty();
                     self.rows(target, rows, more, blocks, &mut scratch);
                 }
                 SCRATCH.set(scratch);
@@ -301,7 +312,9 @@ impl Region<'_> {
                         self.packed(&weight, *form, rows, block, prefetch, out);
                     }
                     (Weight::Dense { float, bytes }, _) => {
-                        self.dense(matrix, float, bytes, rows, block, out);
+                        let block = std::slice::from_ref(block);
+                        let rows = self.dense_rows(matrix, float, bytes, rows, block, out);
+                        dense::block(self.isa, &rows);
                     }
                     _ => {}
                 }
@@ -310,28 +323,28 @@ impl Region<'_> {
         }
     }
 
-    pub(super) fn dense(
-        &self,
+    /// A block of rows by blocks of tokens that follow each other.
+    pub(super) fn dense_rows<'a>(
+        &'a self,
         matrix: &Matrix<'_>,
         float: Float,
-        bytes: &[u8],
+        bytes: &'a [u8],
         rows: usize,
-        block: &Block,
+        blocks: &[Block],
         out: *mut f32,
-    ) {
+    ) -> DenseRows<'a> {
         let first = rows * BLOCK;
-        let operation = DenseRows {
+        DenseRows {
             float,
             bytes,
             columns: self.columns,
             first,
             count: BLOCK.min(matrix.rows - first),
             x: self.x,
-            tokens: self.tokens.live(block),
+            tokens: self.tokens.live(blocks),
             far: self.far,
             out,
-        };
-        dense::block(self.isa, &operation);
+        }
     }
 
     /// `place`: where the products of the block begin.
@@ -351,7 +364,7 @@ impl Region<'_> {
             (None, Some(_)) => Epilogue::Residual,
             (None, None) => Epilogue::Store,
         };
-        for (n, token) in self.tokens.live(block).iter().enumerate() {
+        for (n, token) in self.tokens.live(std::slice::from_ref(block)).iter().enumerate() {
             let at = token * target.rows + first;
             // SAFETY: blocks of rows and of tokens are disjoint, `run` borrows the result.
             let out = unsafe { target.out.part(at, count) };
@@ -422,6 +435,7 @@ impl Region<'_> {
             biases: if packing.has_biases() { weight.biases } else { std::ptr::null() },
             group: packing.group(),
             groups: self.columns / packing.group(),
+            add: false,
             out,
         };
         // SAFETY: it is available; a tile has codes for all columns, x is quantised for this block in this

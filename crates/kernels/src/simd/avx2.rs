@@ -64,6 +64,39 @@ unsafe fn fold_quarters(a: [__m256; 2], b: [__m256; 2]) -> __m256 {
     _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b))
 }
 
+/// `sum + vpmaddwd(a, b)`. Written as instructions since LLVM adds up the products of several of these before it adds the sum: that
+/// takes more registers than there are.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn dot_pairs(mut sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    std::arch::asm!(
+        "vpmaddwd {product}, {a}, {b}",
+        "vpaddd {sum}, {sum}, {product}",
+        product = out(ymm_reg) _,
+        sum = inout(ymm_reg) sum,
+        a = in(ymm_reg) a,
+        b = in(ymm_reg) b,
+        options(pure, nomem, nostack, preserves_flags),
+    );
+    sum
+}
+
+/// `sum + vpmaddubsw(a, b)`, in halves of lanes. As [`dot_pairs`].
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn dot_bytes(mut sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    std::arch::asm!(
+        "vpmaddubsw {product}, {a}, {b}",
+        "vpaddw {sum}, {sum}, {product}",
+        product = out(ymm_reg) _,
+        sum = inout(ymm_reg) sum,
+        a = in(ymm_reg) a,
+        b = in(ymm_reg) b,
+        options(pure, nomem, nostack, preserves_flags),
+    );
+    sum
+}
+
 impl Simd for Avx2 {
     type Floats = [__m256; 2];
     type Integers = [__m256i; 2];
@@ -277,10 +310,15 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn dot_pairs(sum: [__m256i; 2], a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
-        [
-            _mm256_add_epi32(sum[0], _mm256_madd_epi16(a[0], b[0])),
-            _mm256_add_epi32(sum[1], _mm256_madd_epi16(a[1], b[1])),
-        ]
+        [dot_pairs(sum[0], a[0], b[0]), dot_pairs(sum[1], a[1], b[1])]
+    }
+    #[inline(always)]
+    unsafe fn dot_bytes_in_halves(
+        sum: [__m256i; 2],
+        a: [__m256i; 2],
+        b: [__m256i; 2],
+    ) -> [__m256i; 2] {
+        [dot_bytes(sum[0], a[0], b[0]), dot_bytes(sum[1], a[1], b[1])]
     }
     #[inline(always)]
     unsafe fn prefetch(at: *const u8) {

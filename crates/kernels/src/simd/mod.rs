@@ -107,13 +107,29 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         b: Self::Integers,
     ) -> Self::Integers;
     /// `sum + Σ a.byte · b.byte` in each lane, bytes of `a` unsigned, of `b` signed. Only where
-    /// [`Isa::byte_products`] holds; elsewhere `sum`.
+    /// [`Isa::wide_byte_products`] holds; elsewhere `sum`.
     unsafe fn dot_bytes(
         sum: Self::Integers,
         _a: Self::Integers,
         _b: Self::Integers,
     ) -> Self::Integers {
         sum
+    }
+
+    /// `sum + a.byte · b.byte + a.next · b.next` in each half of a lane, bytes as in [`Self::dot_bytes`]; what is more than a half
+    /// holds is wrong. Only in AVX2, elsewhere `sum`.
+    unsafe fn dot_bytes_in_halves(
+        sum: Self::Integers,
+        _a: Self::Integers,
+        _b: Self::Integers,
+    ) -> Self::Integers {
+        sum
+    }
+    /// `sum` and the halves of `a`, with their signs.
+    #[inline(always)]
+    unsafe fn add_halves(sum: Self::Integers, a: Self::Integers) -> Self::Integers {
+        // SAFETY: passed on.
+        unsafe { Self::dot_pairs(sum, a, Self::splat_integer(0x0001_0001)) }
     }
 
     unsafe fn table(values: &[f32; 16]) -> Self::Table;

@@ -104,7 +104,8 @@ proptest! {
         let (packing, packed_columns) = packed_shape(which, columns);
         let weight = if dense {
             let float = [Float::F32, Float::F16, Float::Bf16][which % 3];
-            Stored::dense(float, rows, columns, random)
+            // More than are taken at once for many tokens.
+            Stored::dense(float, rows, 5 * columns, random)
         } else {
             Stored::packed(packing, rows, packed_columns, random)
         };
@@ -297,8 +298,11 @@ fn largest_sums() {
                 *value = if n / columns > 1 && random.below(2) == 0 { -1.0 } else { 1.0 };
             }
             x[columns..2 * columns].fill(-1.0);
-            for isa in isas() {
-                let kernels = Kernels::new(isa, 1, Activations::Exact);
+            let activations = [Activations::Exact, Activations::Int8];
+            for (isa, activations) in
+                isas().into_iter().flat_map(|isa| activations.map(|activations| (isa, activations)))
+            {
+                let kernels = Kernels::new(isa, 1, activations);
                 let all = linear(&kernels, &x, &[0; 17], &weight);
                 for (token, x) in x.chunks_exact(columns).enumerate() {
                     let alone = linear(&kernels, x, &[0], &weight);

@@ -14,14 +14,12 @@ mod product;
 
 use std::marker::PhantomData;
 
-use stablemate_encodings::{Codebook, LANES, Packing, UNIT};
+use stablemate_encodings::{LANES, UNIT};
 
-use super::decode::{Codes, E2m1, Plain};
-use super::form::Form;
-use super::micro::{BLOCK, TILES};
-use super::quantize::Quantized;
+use super::decode::{Codes, WithCodes, with_codes};
+use super::micro::BLOCK;
 use super::scratch::Lines;
-use super::strip::STRIP;
+use super::strip::StripRows;
 use super::tokens::Block;
 use crate::amx::{Configured, Planes, TILE_BYTES};
 use crate::isa::Isa;
@@ -54,52 +52,39 @@ pub(super) struct TileScratch {
     sums: Lines,
 }
 
-/// Some blocks of rows of a packed weight, and x.
-pub(super) struct TileRows<'a> {
-    pub packing: Packing,
-    pub form: Form,
-    pub columns: usize,
-    /// Codes of the tiles; the same one twice where there is only one.
-    pub codes: [[*const i32; TILES]; STRIP],
-    /// How many blocks there are.
-    pub rows: usize,
-    /// `[blocks of rows, groups, TILES, 16]`.
-    pub scales: *const f32,
-    /// The same, if the packing has biases.
-    pub biases: *const f32,
-    pub x: &'a Quantized,
-    /// What will be read next, fetched on the way, in bytes.
-    pub next: *const u8,
-    pub next_bytes: usize,
-}
-
 /// Multiplies by all `blocks`, which are blocks of tiles. `out` is `[blocks of rows, tokens, BLOCK]`, overwritten.
 ///
 /// # Safety
 /// [`Isa::Amx`] is available; pointers are valid for the columns, x is quantised in this form for these blocks.
 pub(super) unsafe fn multiply_tiles(
-    rows: &TileRows<'_>,
+    rows: &StripRows<'_>,
     blocks: &[Block],
     scratch: &mut TileScratch,
     out: *mut f32,
 ) {
     // SAFETY: passed on.
-    unsafe {
-        if rows.packing.codebook() == Some(Codebook::Mxfp4) {
-            return rows.stretches::<E2m1>(blocks, scratch, out);
-        }
-        match rows.packing.bits().count() {
-            2 => rows.stretches::<Plain<2>>(blocks, scratch, out),
-            3 => rows.stretches::<Plain<3>>(blocks, scratch, out),
-            4 => rows.stretches::<Plain<4>>(blocks, scratch, out),
-            5 => rows.stretches::<Plain<5>>(blocks, scratch, out),
-            6 => rows.stretches::<Plain<6>>(blocks, scratch, out),
-            _ => rows.stretches::<Plain<8>>(blocks, scratch, out),
-        }
+    unsafe { with_codes(rows.packing, Stretches { rows, blocks, scratch, out }) };
+}
+
+/// All of it.
+struct Stretches<'a> {
+    rows: &'a StripRows<'a>,
+    blocks: &'a [Block],
+    scratch: &'a mut TileScratch,
+    out: *mut f32,
+}
+
+impl WithCodes for Stretches<'_> {
+    type Output = ();
+
+    /// As [`multiply_tiles`].
+    unsafe fn run<K: Codes>(self) {
+        // SAFETY: passed on.
+        unsafe { self.rows.stretches::<K>(self.blocks, self.scratch, self.out) };
     }
 }
 
-impl TileRows<'_> {
+impl StripRows<'_> {
     /// # Safety
     /// As [`multiply_tiles`].
     unsafe fn stretches<K: Codes>(
