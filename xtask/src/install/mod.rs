@@ -23,7 +23,8 @@ use crate::workspace::{Tools, Workspace};
 /// The two ways of building that are used here.
 #[derive(Clone, Copy)]
 pub enum Profile {
-    /// Quick to build: what the tests use.
+    /// Quick to build: what the tests use. They are built with it, since on its own it would have other features of other people's
+    /// crates, and all of these would be compiled twice.
     Development,
     /// What users run.
     Release,
@@ -78,10 +79,10 @@ impl<'workspace> Installation<'workspace> {
     /// Builds the product and returns the path of its binary.
     pub fn build(&self, profile: Profile) -> Result<PathBuf> {
         let mut command = self.tools.cargo(self.workspace)?;
-        command.args(["build", "--package", "stablemate-cli"]);
-        if let Profile::Release = profile {
-            command.arg("--release");
-        }
+        command.args(match profile {
+            Profile::Development => ["test", "--workspace", "--no-run"].as_slice(),
+            Profile::Release => &["build", "--package", "stablemate-cli", "--release"],
+        });
         // Cargo knows where it puts the binary (target folders can be configured in several ways).
         command.arg("--message-format=json-render-diagnostics");
         let messages = process::output(&mut command);
@@ -105,7 +106,15 @@ fn executable(messages: &[u8]) -> Option<PathBuf> {
     messages
         .split(|&byte| byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "stablemate")
+        .filter(|message| {
+            let target = &message["target"];
+            // Neither the library of this name nor its tests.
+            target["name"] == "stablemate"
+                && target["kind"]
+                    .as_array()
+                    .is_some_and(|kinds| kinds.iter().any(|kind| kind == "bin"))
+                && message["profile"]["test"] == false
+        })
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
@@ -122,8 +131,10 @@ mod tests {
     fn the_binary_is_found_in_cargos_messages() {
         let messages = br#"{"reason":"compiler-artifact","target":{"name":"stablemate","kind":["lib"]},"executable":null}
 not json
-{"reason":"compiler-artifact","target":{"name":"other"},"executable":"/t/release/other"}
-{"reason":"compiler-artifact","target":{"name":"stablemate","kind":["bin"]},"executable":"/t/release/stablemate"}
+{"reason":"compiler-artifact","target":{"name":"stablemate","kind":["lib"]},"profile":{"test":true},"executable":"/t/release/deps/stablemate-1"}
+{"reason":"compiler-artifact","target":{"name":"other","kind":["bin"]},"profile":{"test":false},"executable":"/t/release/other"}
+{"reason":"compiler-artifact","target":{"name":"stablemate","kind":["bin"]},"profile":{"test":true},"executable":"/t/release/deps/stablemate-2"}
+{"reason":"compiler-artifact","target":{"name":"stablemate","kind":["bin"]},"profile":{"test":false},"executable":"/t/release/stablemate"}
 {"reason":"build-finished","success":true}
 "#;
         assert_eq!(executable(messages), Some("/t/release/stablemate".into()));

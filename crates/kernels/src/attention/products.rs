@@ -13,10 +13,19 @@ use crate::simd::Simd;
 
 /// Rows that a register block may have.
 pub(super) const fn rows_at_once(isa: Isa) -> usize {
-    // Four times four sums are half of the registers of AVX-512; elsewhere a vector takes several.
+    // Four times four sums are half of the registers of AVX-512. A vector takes two of AVX2's, so that two times two are as much there.
     match isa {
         Isa::Avx512 => 4,
+        Isa::Avx2 => 2,
         _ => 1,
+    }
+}
+
+/// Slots (of keys) or vectors (of values) that a register block may have beside these rows.
+const fn columns_at_once(isa: Isa) -> usize {
+    match isa {
+        Isa::Avx2 => 2,
+        _ => 4,
     }
 }
 
@@ -97,22 +106,13 @@ unsafe fn scores_of<S: Simd, E: Element, const ROWS: usize>(
     unsafe {
         let mut folded = [[S::zero(); 4]; ROWS];
         for quarter in 0..4 {
-            let mut rows = [std::ptr::null(); 4];
-            for slot in 0..4 {
-                rows[slot] = keys.row(4 * quarter + slot);
-            }
+            let keys = keys.from(4 * quarter);
             let mut sums = [[S::zero(); 4]; ROWS];
-            for vector in 0..vectors {
-                let mut key = [S::zero(); 4];
-                for slot in 0..4 {
-                    key[slot] = E::load::<S>(rows[slot], vector);
-                }
-                for row in 0..ROWS {
-                    let query = S::load(queries.first.add(row * queries.stride + 16 * vector));
-                    for slot in 0..4 {
-                        sums[row][slot] = S::multiply_add(query, key[slot], sums[row][slot]);
-                    }
-                }
+            if columns_at_once(S::ISA) == 4 {
+                add_products::<S, E, ROWS, 4>(queries, keys, vectors, 0, &mut sums);
+            } else {
+                add_products::<S, E, ROWS, 2>(queries, keys, vectors, 0, &mut sums);
+                add_products::<S, E, ROWS, 2>(queries, keys, vectors, 2, &mut sums);
             }
             for row in 0..ROWS {
                 folded[row][quarter] = S::fold_lanes(sums[row]);
@@ -120,6 +120,45 @@ unsafe fn scores_of<S: Simd, E: Element, const ROWS: usize>(
         }
         for row in 0..ROWS {
             S::store(S::fold_quarters(folded[row]), scores.add(row * stride));
+        }
+    }
+}
+
+/// Adds the products of queries with `SLOTS` keys from the `first` on to their sums.
+///
+/// # Safety
+/// As [`scores`].
+#[inline(always)]
+unsafe fn add_products<S: Simd, E: Element, const ROWS: usize, const SLOTS: usize>(
+    queries: Queries,
+    keys: Rows,
+    vectors: usize,
+    first: usize,
+    all: &mut [[S::Floats; 4]; ROWS],
+) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let mut rows = [std::ptr::null(); SLOTS];
+        for slot in 0..SLOTS {
+            rows[slot] = keys.row(first + slot);
+        }
+        let mut sums = [[S::zero(); SLOTS]; ROWS];
+        for vector in 0..vectors {
+            let mut key = [S::zero(); SLOTS];
+            for slot in 0..SLOTS {
+                key[slot] = E::load::<S>(rows[slot], vector);
+            }
+            for row in 0..ROWS {
+                let query = S::load(queries.first.add(row * queries.stride + 16 * vector));
+                for slot in 0..SLOTS {
+                    sums[row][slot] = S::multiply_add(query, key[slot], sums[row][slot]);
+                }
+            }
+        }
+        for row in 0..ROWS {
+            for slot in 0..SLOTS {
+                all[row][first + slot] = sums[row][slot];
+            }
         }
     }
 }
@@ -167,11 +206,11 @@ unsafe fn mix_rows<S: Simd, E: Element, const ROWS: usize>(
     let mut vector = 0;
     // SAFETY: the caller's contract.
     unsafe {
-        while vector + 4 <= vectors {
+        while vector + 4 <= vectors && columns_at_once(S::ISA) >= 4 {
             mix_vectors::<S, E, ROWS, 4>(mixed, values, slots, vector);
             vector += 4;
         }
-        if vector + 2 <= vectors {
+        while vector + 2 <= vectors {
             mix_vectors::<S, E, ROWS, 2>(mixed, values, slots, vector);
             vector += 2;
         }
