@@ -159,46 +159,6 @@ impl<const BITS: usize> Codes for Plain<BITS> {
     }
 }
 
-/// Codes that have been unpacked to pairs of 16 bits, see [`super::unpacked`].
-pub(super) struct UnpackedPairs;
-
-impl Codes for UnpackedPairs {
-    const BITS: usize = 16;
-    const LARGEST: usize = (1 << 16) - 1;
-    const LEVELS: usize = 1 << 16;
-
-    #[inline(always)]
-    unsafe fn pair<S: Simd>(unit: *const i32, pair: usize) -> S::Integers {
-        S::load_integers(unit.add(pair * LANES))
-    }
-
-    /// Not for these.
-    #[inline(always)]
-    unsafe fn quad<S: Simd>(unit: *const i32, quad: usize) -> S::Integers {
-        S::load_integers(unit.add(quad * LANES))
-    }
-}
-
-/// Codes of which none stands for more than `LARGEST`, that have been unpacked to bytes without a sign.
-pub(super) struct UnpackedBytes<const LARGEST: usize>;
-
-impl<const LARGEST: usize> Codes for UnpackedBytes<LARGEST> {
-    const BITS: usize = 8;
-    const LARGEST: usize = LARGEST;
-    const LEVELS: usize = 1 << 8;
-
-    /// Not for these.
-    #[inline(always)]
-    unsafe fn pair<S: Simd>(unit: *const i32, pair: usize) -> S::Integers {
-        S::load_integers(unit.add(pair / 2 * LANES))
-    }
-
-    #[inline(always)]
-    unsafe fn quad<S: Simd>(unit: *const i32, quad: usize) -> S::Integers {
-        S::load_integers(unit.add(quad * LANES))
-    }
-}
-
 /// Something that is compiled for each kind of codes.
 pub(super) trait WithCodes {
     type Output;

@@ -9,18 +9,11 @@
 use stablemate_encodings::{Float, LANES};
 
 use super::micro::BLOCK;
-use super::scratch::Lines;
 use crate::isa::Isa;
 use crate::simd::{Operation, Simd, dispatch};
 
 /// The most rows that are computed at once.
 const ROWS: usize = 4;
-
-/// Rows whose columns of a [`STRETCH`] stay in a core's first-level cache while tokens go by.
-const STRIP_ROWS: usize = 8;
-
-/// Columns that are taken for all tokens before the next ones are.
-const STRETCH: usize = 1024;
 
 /// `count` rows (at most [`BLOCK`]) of a weight by some tokens.
 pub(super) struct DenseRows<'a> {
@@ -42,7 +35,7 @@ pub(super) struct DenseRows<'a> {
 
 impl DenseRows<'_> {
     /// `R` rows from `row` on; the last one where there is none.
-    fn weights<const R: usize>(&self, row: usize) -> [*const u8; R] {
+    pub(super) fn weights<const R: usize>(&self, row: usize) -> [*const u8; R] {
         let row_bytes = self.columns * self.float.bytes();
         std::array::from_fn(|r| {
             let row = self.first + (row + r).min(self.count - 1);
@@ -51,7 +44,7 @@ impl DenseRows<'_> {
     }
 
     /// `N` tokens from `token` on.
-    fn x<const N: usize>(&self, token: usize) -> [*const f32; N] {
+    pub(super) fn x<const N: usize>(&self, token: usize) -> [*const f32; N] {
         let row = |n: usize| self.tokens[token + n] * self.columns;
         std::array::from_fn(|n| self.x[row(n)..][..self.columns].as_ptr())
     }
@@ -63,10 +56,7 @@ impl DenseRows<'_> {
             weights: self.weights(row),
             x: self.x(token),
             far: self.far,
-            prefetch: true,
-            columns: [0, self.columns],
-            all_columns: self.columns,
-            sums: std::ptr::null_mut(),
+            columns: self.columns,
             out: self.out.wrapping_add(token * BLOCK + row),
         };
         // SAFETY: it is available; rows and tokens have as many columns, and the result has room for whole groups of rows of all
@@ -110,72 +100,16 @@ pub(super) fn block(isa: Isa, rows: &DenseRows<'_>) {
     }
 }
 
-/// The same for many tokens.
-pub(super) fn strip(isa: Isa, rows: &DenseRows<'_>, sums: &mut Lines) {
-    let tokens = rows.tokens.len();
-    let sums = sums.take(STRIP_ROWS * tokens * LANES);
-    for row in (0..rows.count).step_by(STRIP_ROWS) {
-        for first in (0..rows.columns).step_by(STRETCH) {
-            let columns = [first, (first + STRETCH).min(rows.columns)];
-            let mut done = 0;
-            while done < tokens {
-                let sums = sums.wrapping_add(STRIP_ROWS * done * LANES);
-                done += match tokens - done {
-                    1 => rows.stretch::<1>(isa, row, done, columns, sums),
-                    2 => rows.stretch::<2>(isa, row, done, columns, sums),
-                    _ => rows.stretch::<3>(isa, row, done, columns, sums),
-                };
-            }
-        }
-    }
-}
-
-impl DenseRows<'_> {
-    /// Some columns of [`STRIP_ROWS`] rows and `N` tokens, which it returns.
-    fn stretch<const N: usize>(
-        &self,
-        isa: Isa,
-        row: usize,
-        token: usize,
-        columns: [usize; 2],
-        sums: *mut f32,
-    ) -> usize {
-        for pair in (0..STRIP_ROWS.min(self.count - row)).step_by(2) {
-            let operation = Dense::<2, N> {
-                float: self.float,
-                weights: self.weights(row + pair),
-                x: self.x(token),
-                far: self.far,
-                prefetch: false,
-                columns,
-                all_columns: self.columns,
-                sums: sums.wrapping_add(pair * N * LANES),
-                out: self.out.wrapping_add(token * BLOCK + row + pair),
-            };
-            // SAFETY: as in `all_columns`; there is room for the sums of all rows and tokens.
-            unsafe { dispatch(isa, operation) };
-        }
-        N
-    }
-}
-
 /// `R` rows by `N` tokens.
 ///
 /// # Safety
-/// All rows have all columns; `out` is `[N, BLOCK]`, of which the first rows are written when the last column has been taken. There is
-/// room for `[R, N]` vectors of sums if columns are not taken all at once.
+/// All rows have `columns`; `out` is `[N, BLOCK]`, of which the first rows are written.
 struct Dense<const R: usize, const N: usize> {
     float: Float,
     weights: [*const u8; R],
     x: [*const f32; N],
     far: bool,
-    /// Whether the rows that follow are fetched meanwhile.
-    prefetch: bool,
-    /// The first one, a multiple of [`LANES`], and the one behind the last one.
-    columns: [usize; 2],
-    all_columns: usize,
-    /// What the columns before have come to.
-    sums: *mut f32,
+    columns: usize,
     out: *mut f32,
 }
 
@@ -238,29 +172,19 @@ impl Element for Bf16 {
 impl<const R: usize, const N: usize> Dense<R, N> {
     #[inline(always)]
     unsafe fn product<S: Simd, E: Element>(&self) {
-        let [first, last] = self.columns;
         let mut sums = [[S::zero(); N]; R];
-        if first > 0 {
-            for r in 0..R {
-                for n in 0..N {
-                    sums[r][n] = S::load(self.sums.add((r * N + n) * LANES));
-                }
-            }
-        }
-        let whole = last - last % LANES;
+        let whole = self.columns - self.columns % LANES;
         // The next rows follow. They are fetched in the order in which they lie, as memory likes it, although these rows are
         // read side by side.
-        let mut next = self.weights[0].wrapping_add(R * self.all_columns * E::BYTES);
-        for at in (first..whole).step_by(LANES) {
+        let mut next = self.weights[0].wrapping_add(R * self.columns * E::BYTES);
+        for at in (0..whole).step_by(LANES) {
             let mut x = [S::zero(); N];
             for n in 0..N {
                 x[n] = S::load(self.x[n].add(at));
             }
-            if self.prefetch {
-                for _ in 0..R * LANES * E::BYTES / 64 {
-                    S::prefetch_to(self.far, next);
-                    next = next.wrapping_add(64);
-                }
+            for _ in 0..R * LANES * E::BYTES / 64 {
+                S::prefetch_to(self.far, next);
+                next = next.wrapping_add(64);
             }
             for r in 0..R {
                 let weight = E::load::<S>(self.weights[r].add(at * E::BYTES));
@@ -269,7 +193,7 @@ impl<const R: usize, const N: usize> Dense<R, N> {
                 }
             }
         }
-        let left = last - whole;
+        let left = self.columns - whole;
         if left > 0 {
             for r in 0..R {
                 let weight = E::load_part::<S>(self.weights[r].add(whole * E::BYTES), left);
@@ -281,11 +205,7 @@ impl<const R: usize, const N: usize> Dense<R, N> {
         }
         for r in 0..R {
             for n in 0..N {
-                if last == self.all_columns {
-                    *self.out.add(n * BLOCK + r) = S::sum(sums[r][n]);
-                } else {
-                    S::store(sums[r][n], self.sums.add((r * N + n) * LANES));
-                }
+                *self.out.add(n * BLOCK + r) = S::sum(sums[r][n]);
             }
         }
     }

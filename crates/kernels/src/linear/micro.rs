@@ -54,9 +54,7 @@ pub(super) struct Operands {
     /// Columns of a group.
     pub group: usize,
     pub groups: usize,
-    /// Whether the product is added to what is there.
-    pub add: bool,
-    /// `[tokens, BLOCK]`.
+    /// `[tokens, BLOCK]`, overwritten.
     pub out: *mut f32,
 }
 
@@ -120,13 +118,6 @@ unsafe fn product<
     first: usize,
 ) {
     let mut totals: Totals<S, R, N> = [[S::zero(); N]; R];
-    if operands.add {
-        for r in 0..R {
-            for n in 0..N {
-                totals[r][n] = S::load(operands.out.add(n * BLOCK + (first + r) * LANES));
-            }
-        }
-    }
     let mut sums = start::<S, R, N, C>(operands, 0);
     let words = K::BITS * LANES;
     let units = (operands.groups * operands.group).div_ceil(UNIT);

@@ -16,7 +16,7 @@ mod scratch;
 mod strip;
 mod tiles;
 mod tokens;
-mod unpacked;
+mod widened;
 mod work;
 
 use stablemate_encodings::{Float, Packing};

@@ -3,7 +3,7 @@
 use stablemate_encodings::{Codebook, Packing};
 
 use super::codebook::TableProduct;
-use super::decode::{Codes, UnpackedBytes, UnpackedPairs, WithCodes, with_codes};
+use super::decode::{Codes, WithCodes, with_codes};
 use super::micro::{BYTES, Micro, Operands, PAIRS, SPLIT};
 use crate::isa::Isa;
 use crate::simd::dispatch;
@@ -24,24 +24,6 @@ pub(super) unsafe fn multiply(
         match packing.codebook() {
             Some(codebook @ Codebook::Nf4(_)) => multiply_table(isa, codebook, width, operands),
             _ => with_codes(packing, Multiply { isa, words, width, operands }),
-        }
-    }
-}
-
-/// The same of codes that have been unpacked, of which none stands for more than `largest`, by
-/// [`super::unpacked::UNPACKED_WIDTH`] tokens.
-///
-/// # Safety
-/// As [`Micro`].
-pub(super) unsafe fn multiply_unpacked(isa: Isa, words: u8, largest: usize, operands: Operands) {
-    // SAFETY: passed on.
-    unsafe {
-        match words {
-            BYTES if largest < 32 => {
-                dispatch(isa, Micro::<UnpackedBytes<31>, BYTES, 4>::new(operands))
-            }
-            BYTES => dispatch(isa, Micro::<UnpackedBytes<63>, BYTES, 4>::new(operands)),
-            _ => dispatch(isa, Micro::<UnpackedPairs, PAIRS, 4>::new(operands)),
         }
     }
 }

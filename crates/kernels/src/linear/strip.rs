@@ -1,5 +1,5 @@
-//! What a task does where many tokens share what is done to a weight (tiles, unpacked codes): some blocks of rows at once, so that
-//! activations, once fetched, are multiplied by all of them.
+//! What a task does where many tokens share what is done to a weight: some blocks of rows at once, so that activations, once fetched,
+//! are multiplied by all of them.
 
 use std::ops::Range;
 
@@ -8,35 +8,14 @@ use stablemate_encodings::{LANES, Packing};
 use super::dense;
 use super::form::Form;
 use super::micro::{BLOCK, TILES};
-use super::quantize::Quantized;
-use super::tiles::multiply_tiles;
+use super::tiles::{TileRows, multiply_tiles};
 use super::tokens::Block;
-use super::unpacked::multiply_unpacked;
 use super::work::{Region, Scratch, Target, tile};
-use super::{Matrix, Weight};
+use super::{Matrix, Weight, widened};
 use crate::isa::Isa;
 
 /// The most blocks of rows that are multiplied at once.
 pub(super) const STRIP: usize = 2;
-
-/// Some blocks of rows of a packed weight, and x.
-pub(super) struct StripRows<'a> {
-    pub packing: Packing,
-    pub form: Form,
-    pub columns: usize,
-    /// Codes of the tiles; the same one twice where there is only one.
-    pub codes: [[*const i32; TILES]; STRIP],
-    /// How many blocks there are.
-    pub rows: usize,
-    /// `[blocks of rows, groups, TILES, 16]`.
-    pub scales: *const f32,
-    /// The same, if the packing has biases.
-    pub biases: *const f32,
-    pub x: &'a Quantized,
-    /// What will be read next, fetched on the way, in bytes.
-    pub next: *const u8,
-    pub next_bytes: usize,
-}
 
 impl Region<'_> {
     /// At most [`STRIP`] blocks of rows by blocks of tokens that are multiplied so.
@@ -63,7 +42,7 @@ impl Region<'_> {
                         if self.isa == Isa::Amx {
                             dense::block(self.isa, &rows);
                         } else {
-                            dense::strip(self.isa, &rows, &mut scratch.unpacked);
+                            widened::strip(self.isa, &rows, &mut scratch.widened);
                         }
                         out = out.wrapping_add(tokens * BLOCK);
                     }
@@ -105,7 +84,7 @@ impl Region<'_> {
         }
         // What this thread takes next lies behind, mostly.
         let behind = (strip.end * TILES * tile_words).min(words.len());
-        let rows = StripRows {
+        let rows = TileRows {
             packing,
             form,
             columns: self.columns,
@@ -117,14 +96,9 @@ impl Region<'_> {
             next: words[behind..].as_ptr().cast(),
             next_bytes: (4 * strip.len() * TILES * tile_words).min(4 * (words.len() - behind)),
         };
-        // SAFETY: the instruction set is available; a tile has codes for all columns, x is quantised for these blocks in this form,
-        // the scales of these rows have been decoded, and there is room for their products.
-        unsafe {
-            match self.isa {
-                Isa::Amx => multiply_tiles(&rows, blocks, &mut scratch.tiles, out),
-                isa => multiply_unpacked(isa, &rows, blocks, &mut scratch.unpacked, out),
-            }
-        }
+        // SAFETY: forms are multiplied by tiles only where there are; a tile has codes for all columns, x is quantised for these
+        // blocks in this form, the scales of these rows have been decoded, and there is room for their products.
+        unsafe { multiply_tiles(&rows, blocks, &mut scratch.tiles, out) };
     }
 }
 

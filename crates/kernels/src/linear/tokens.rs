@@ -1,6 +1,5 @@
 //! Which rows of x are computed, in which blocks.
 
-use super::unpacked::UNPACKED_WIDTH;
 use crate::isa::Isa;
 
 /// Live tokens, and how they are cut into blocks for the inner product.
@@ -30,8 +29,8 @@ pub(super) const WIDEST: usize = 16;
 /// From so many tokens on tiles are worth while.
 const TILES_FROM: usize = 12;
 
-/// From so many tokens on it is worth while to unpack codes first.
-const UNPACKED_FROM: usize = 8;
+/// From so many tokens on it is worth while to widen floats first.
+const WIDENED_FROM: usize = 12;
 
 /// How many of `left` tokens come next, as a width of the inner product.
 fn width(isa: Isa, left: usize) -> usize {
@@ -48,19 +47,15 @@ impl Tokens {
     pub(super) fn new(isa: Isa, strips: bool, live: &[i32]) -> Self {
         let is_live = |(token, live): (usize, &i32)| (*live >= 0).then_some(token);
         let live: Vec<usize> = live.iter().enumerate().filter_map(is_live).collect();
-        let unpacked = strips && isa != Isa::Amx && live.len() >= UNPACKED_FROM;
+        let widened = strips && isa != Isa::Amx && live.len() >= WIDENED_FROM;
         let mut blocks = Vec::new();
         let (mut first, mut padded_before) = (0, 0);
         while first < live.len() {
             let left = live.len() - first;
             let tiles = strips && isa == Isa::Amx && left >= TILES_FROM;
-            let width = match () {
-                () if tiles => left.min(WIDEST),
-                () if unpacked => UNPACKED_WIDTH,
-                () => width(isa, left),
-            };
+            let width = if tiles { left.min(WIDEST) } else { width(isa, left) };
             let count = width.min(left);
-            blocks.push(Block { first, count, width, strips: tiles || unpacked, padded_before });
+            blocks.push(Block { first, count, width, strips: tiles || widened, padded_before });
             (first, padded_before) = (first + count, padded_before + width);
         }
         Self { live, blocks }

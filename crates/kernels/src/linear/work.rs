@@ -75,7 +75,7 @@ pub(super) struct Scratch {
     biases: [Lines; 2],
     pub(super) out: [Lines; 2],
     pub(super) tiles: TileScratch,
-    pub(super) unpacked: Lines,
+    pub(super) widened: Lines,
 }
 
 impl Scratch {
@@ -169,16 +169,16 @@ pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<
     SCRATCH.set(scratch);
 }
 
-/// Whether rows may be multiplied in strips: nothing goes by other blocks, and with tiles there are integers.
+/// Whether rows may be multiplied in strips: with tiles if there are integers, and nothing that goes by other blocks; with few registers
+/// if all weights are floats.
 fn strips(kernels: &Kernels, parts: &[Part<'_>]) -> bool {
     let matrices = parts.iter().flat_map(Part::matrices);
     let forms: Vec<Form> = matrices.filter_map(|matrix| form(kernels, matrix)).collect();
-    let enough = match kernels.isa() {
-        Isa::Amx => !forms.is_empty(),
-        Isa::Avx2 => true,
+    match kernels.isa() {
+        Isa::Amx => !forms.is_empty() && forms.iter().all(|form| !form.floats()),
+        Isa::Avx2 => forms.is_empty(),
         Isa::Avx512 | Isa::Portable => false,
-    };
-    enough && forms.iter().all(|form| !form.floats())
+    }
 }
 
 fn form(kernels: &Kernels, matrix: Matrix<'_>) -> Option<Form> {
@@ -435,7 +435,6 @@ impl Region<'_> {
             biases: if packing.has_biases() { weight.biases } else { std::ptr::null() },
             group: packing.group(),
             groups: self.columns / packing.group(),
-            add: false,
             out,
         };
         // SAFETY: it is available; a tile has codes for all columns, x is quantised for this block in this

@@ -14,12 +14,14 @@ mod product;
 
 use std::marker::PhantomData;
 
-use stablemate_encodings::{LANES, UNIT};
+use stablemate_encodings::{LANES, Packing, UNIT};
 
 use super::decode::{Codes, WithCodes, with_codes};
-use super::micro::BLOCK;
+use super::form::Form;
+use super::micro::{BLOCK, TILES};
+use super::quantize::Quantized;
 use super::scratch::Lines;
-use super::strip::StripRows;
+use super::strip::STRIP;
 use super::tokens::Block;
 use crate::amx::{Configured, Planes, TILE_BYTES};
 use crate::isa::Isa;
@@ -52,12 +54,31 @@ pub(super) struct TileScratch {
     sums: Lines,
 }
 
+/// Some blocks of rows of a packed weight, and x.
+pub(super) struct TileRows<'a> {
+    pub packing: Packing,
+    pub form: Form,
+    pub columns: usize,
+    /// Codes of the tiles; the same one twice where there is only one.
+    pub codes: [[*const i32; TILES]; STRIP],
+    /// How many blocks there are.
+    pub rows: usize,
+    /// `[blocks of rows, groups, TILES, 16]`.
+    pub scales: *const f32,
+    /// The same, if the packing has biases.
+    pub biases: *const f32,
+    pub x: &'a Quantized,
+    /// What will be read next, fetched on the way, in bytes.
+    pub next: *const u8,
+    pub next_bytes: usize,
+}
+
 /// Multiplies by all `blocks`, which are blocks of tiles. `out` is `[blocks of rows, tokens, BLOCK]`, overwritten.
 ///
 /// # Safety
 /// [`Isa::Amx`] is available; pointers are valid for the columns, x is quantised in this form for these blocks.
 pub(super) unsafe fn multiply_tiles(
-    rows: &StripRows<'_>,
+    rows: &TileRows<'_>,
     blocks: &[Block],
     scratch: &mut TileScratch,
     out: *mut f32,
@@ -68,7 +89,7 @@ pub(super) unsafe fn multiply_tiles(
 
 /// All of it.
 struct Stretches<'a> {
-    rows: &'a StripRows<'a>,
+    rows: &'a TileRows<'a>,
     blocks: &'a [Block],
     scratch: &'a mut TileScratch,
     out: *mut f32,
@@ -84,7 +105,7 @@ impl WithCodes for Stretches<'_> {
     }
 }
 
-impl StripRows<'_> {
+impl TileRows<'_> {
     /// # Safety
     /// As [`multiply_tiles`].
     unsafe fn stretches<K: Codes>(
