@@ -81,12 +81,13 @@ pub(super) fn block(isa: Isa, rows: &DenseRows<'_>) {
                     rows.all_columns::<ROWS, 2>(isa, row, done);
                     2
                 }
-                3.. => {
+                // Four are two and two: alone, a token has too little to do for what is read.
+                3 | 5.. => {
                     rows.all_columns::<2, 3>(isa, row, done);
                     rows.all_columns::<2, 3>(isa, row + 2, done);
                     3
                 }
-                2 => {
+                2 | 4 => {
                     rows.all_columns::<2, 2>(isa, row, done);
                     rows.all_columns::<2, 2>(isa, row + 2, done);
                     2

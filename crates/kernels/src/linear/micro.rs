@@ -90,7 +90,7 @@ impl<K: Codes, const FORM: u8, const TOKENS: usize> Operation for Micro<K, FORM,
             } else {
                 product::<S, K, FORM, TILES, TOKENS, 1>(&self.0, 0);
             }
-        } else if matches!(TOKENS, 1 | 4) && FORM != SPLIT {
+        } else if TOKENS <= 4 && FORM != SPLIT {
             // Fewer or shorter registers.
             for tile in 0..TILES {
                 product::<S, K, FORM, 1, TOKENS, 1>(&self.0, tile);

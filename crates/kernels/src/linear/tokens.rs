@@ -36,8 +36,9 @@ const WIDENED_FROM: usize = 12;
 fn width(isa: Isa, left: usize) -> usize {
     match (isa, left) {
         (_, 1) => 1,
-        (Isa::Portable | Isa::Avx2, _) | (_, 3 | 4) => 4,
+        (Isa::Portable, _) | (_, 3 | 4) => 4,
         (_, 2) => 2,
+        (Isa::Avx2, _) => 4,
         _ => 8,
     }
 }
