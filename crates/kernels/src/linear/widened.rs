@@ -8,7 +8,7 @@
 
 use stablemate_encodings::LANES;
 
-use super::dense::{DenseRows, Widen};
+use super::dense::{self, DenseRows, Widen};
 use super::micro::BLOCK;
 use super::scratch::Lines;
 use crate::isa::Isa;
@@ -26,6 +26,9 @@ const TOKENS_AT_ONCE: usize = 3;
 
 /// Computes them. All sizes have been checked.
 pub(super) fn strip(isa: Isa, rows: &DenseRows<'_>, scratch: &mut Lines) {
+    if rows.columns == 0 {
+        return dense::block(isa, rows);
+    }
     let tokens = rows.tokens.len();
     let weights = scratch.take(ROWS * (STRETCH + tokens * LANES));
     let sums = weights.wrapping_add(ROWS * STRETCH);

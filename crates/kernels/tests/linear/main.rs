@@ -253,10 +253,16 @@ fn products_of_nothing() {
     let kernels = Kernels::new(Isa::best(), 2, Activations::Exact);
     kernels.linear(&[], &[], &mut []).unwrap();
     let weight = Weight::Dense { float: Float::F32, bytes: &[] };
-    let mut out = [f32::NAN; 4];
     let matrix = Matrix { weight, rows: 2, columns: 0 };
-    kernels.linear(&[], &[0, 0], &mut [Product { matrix, residual: None, out: &mut out }]).unwrap();
-    assert_eq!(out, [0.0; 4]);
+    // What another product leaves behind in a thread's memory is not taken for the result.
+    let ones = Stored::dense(Float::F32, 40, 3, &mut Random::new(1));
+    linear(&kernels, &[1.0; 3 * 40], &[0; 40], &ones);
+    for tokens in [2, 40] {
+        let mut out = vec![f32::NAN; 2 * tokens];
+        let product = Product { matrix, residual: None, out: &mut out };
+        kernels.linear(&[], &vec![0; tokens], &mut [product]).unwrap();
+        assert_eq!(out, vec![0.0; 2 * tokens]);
+    }
     let matrix = Matrix { weight, rows: 0, columns: 3 };
     kernels
         .linear(&[1.0; 3], &[0], &mut [Product { matrix, residual: None, out: &mut [] }])
