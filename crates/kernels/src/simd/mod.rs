@@ -198,3 +198,16 @@ pub(crate) unsafe fn dispatch<O: Operation>(isa: Isa, operation: O) -> O::Output
         _ => unsafe { operation.run::<portable::Portable>() },
     }
 }
+
+/// Runs an operation of tiles, beside which there is AVX-512: its code for other instruction sets would be nobody's.
+///
+/// # Safety
+/// There are tiles, and what the operation asks for.
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "there are no tiles"))]
+pub(crate) unsafe fn dispatch_tiles<O: Operation<Output = ()>>(operation: O) {
+    // SAFETY: passed on.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        avx512::call(operation);
+    }
+}

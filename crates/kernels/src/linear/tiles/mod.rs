@@ -24,8 +24,7 @@ use super::scratch::Lines;
 use super::strip::STRIP;
 use super::tokens::Block;
 use crate::amx::{Configured, Planes, TILE_BYTES};
-use crate::isa::Isa;
-use crate::simd::dispatch;
+use crate::simd::dispatch_tiles;
 use decode::{DecodeBytes, DecodeFloats};
 use product::{ALL_SUMS, Bytes, Floats, Operands, Split, TileProduct};
 
@@ -186,10 +185,10 @@ impl TileRows<'_> {
         if self.form.planes == Planes::Floats {
             let level = |code: usize| ((code as i32 - centre) as f32).to_bits() >> 16;
             let table = std::array::from_fn(|n| level(n % K::LEVELS) as u16);
-            dispatch(Isa::Amx, DecodeFloats::<K> { codes, units, shift, table, out, kind });
+            dispatch_tiles(DecodeFloats::<K> { codes, units, shift, table, out, kind });
         } else {
             let centre = i32::from_ne_bytes([centre as u8; 4]);
-            dispatch(Isa::Amx, DecodeBytes::<K> { codes, units, shift, centre, out, kind });
+            dispatch_tiles(DecodeBytes::<K> { codes, units, shift, centre, out, kind });
         }
     }
 
@@ -201,28 +200,28 @@ impl TileRows<'_> {
         let signed = !biases || self.packing.bits().count() < 8;
         match (self.form.planes, signed, biases) {
             (Planes::Floats, _, false) => {
-                dispatch(Isa::Amx, TileProduct::<Floats, true, false>::new(operands));
+                dispatch_tiles(TileProduct::<Floats, true, false>::new(operands));
             }
             (Planes::Floats, _, true) => {
-                dispatch(Isa::Amx, TileProduct::<Floats, true, true>::new(operands));
+                dispatch_tiles(TileProduct::<Floats, true, true>::new(operands));
             }
             (Planes::Bytes, true, false) => {
-                dispatch(Isa::Amx, TileProduct::<Bytes, true, false>::new(operands));
+                dispatch_tiles(TileProduct::<Bytes, true, false>::new(operands));
             }
             (Planes::Bytes, true, true) => {
-                dispatch(Isa::Amx, TileProduct::<Bytes, true, true>::new(operands));
+                dispatch_tiles(TileProduct::<Bytes, true, true>::new(operands));
             }
             (Planes::Bytes, false, _) => {
-                dispatch(Isa::Amx, TileProduct::<Bytes, false, true>::new(operands));
+                dispatch_tiles(TileProduct::<Bytes, false, true>::new(operands));
             }
             (Planes::Split, true, false) => {
-                dispatch(Isa::Amx, TileProduct::<Split, true, false>::new(operands));
+                dispatch_tiles(TileProduct::<Split, true, false>::new(operands));
             }
             (Planes::Split, true, true) => {
-                dispatch(Isa::Amx, TileProduct::<Split, true, true>::new(operands));
+                dispatch_tiles(TileProduct::<Split, true, true>::new(operands));
             }
             (Planes::Split, false, _) => {
-                dispatch(Isa::Amx, TileProduct::<Split, false, true>::new(operands));
+                dispatch_tiles(TileProduct::<Split, false, true>::new(operands));
             }
         }
     }
