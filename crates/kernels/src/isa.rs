@@ -74,7 +74,8 @@ impl Isa {
     }
 
     /// Whether this machine reads fastest when weights are fetched into the second-level cache only, well before they are
-    /// needed. Intel's do: their first-level cache waits for few lines at a time.
+    /// needed, and from several places at a time. Intel's do, and AMD's before AVX-512: their first-level cache waits for few lines at
+    /// a time.
     pub(crate) fn fetches_far(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         if matches!(self, Self::Avx512 | Self::Amx) {
@@ -82,7 +83,7 @@ impl Isa {
             return [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened()
                 == b"GenuineIntel";
         }
-        false
+        self == Self::Avx2
     }
 
     /// The name, as `--isa` takes it.

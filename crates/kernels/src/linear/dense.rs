@@ -183,9 +183,19 @@ impl<const R: usize, const N: usize> Dense<R, N> {
             for n in 0..N {
                 x[n] = S::load(self.x[n].add(at));
             }
-            for _ in 0..R * LANES * E::BYTES / 64 {
-                S::prefetch_to(self.far, next);
-                next = next.wrapping_add(64);
+            if S::ISA == Isa::Avx2 {
+                // There, from all rows at a time.
+                if at * E::BYTES % 64 == 0 {
+                    for r in 0..R {
+                        let ahead = (r + R) * self.columns * E::BYTES;
+                        S::prefetch(self.weights[0].wrapping_add(ahead + at * E::BYTES));
+                    }
+                }
+            } else {
+                for _ in 0..R * LANES * E::BYTES / 64 {
+                    S::prefetch_to(self.far, next);
+                    next = next.wrapping_add(64);
+                }
             }
             for r in 0..R {
                 let weight = E::load::<S>(self.weights[r].add(at * E::BYTES));

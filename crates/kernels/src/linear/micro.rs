@@ -90,8 +90,12 @@ impl<K: Codes, const FORM: u8, const TOKENS: usize> Operation for Micro<K, FORM,
             } else {
                 product::<S, K, FORM, TILES, TOKENS, 1>(&self.0, 0);
             }
-        } else if TOKENS <= 4 && FORM != SPLIT {
-            // Fewer or shorter registers.
+        } else if S::ISA == Isa::Avx2 && TOKENS == 1 && FORM != SPLIT {
+            product::<S, K, FORM, TILES, TOKENS, 1>(&self.0, 0);
+        } else if S::ISA == Isa::Avx2 && TOKENS <= 4 && FORM != SPLIT
+            || S::ISA == Isa::Portable && matches!(TOKENS, 1 | 4) && FORM == PAIRS
+        {
+            // Fewer or shorter registers. (No other blocks are cut; they would only take long to compile.)
             for tile in 0..TILES {
                 product::<S, K, FORM, 1, TOKENS, 1>(&self.0, tile);
             }

@@ -53,6 +53,13 @@ impl Lines {
         self.0.as_mut_ptr().cast()
     }
 
+    /// The same as a slice.
+    pub(super) fn floats(&mut self, count: usize) -> &mut [f32] {
+        let values = self.take(count);
+        // SAFETY: there are as many.
+        unsafe { std::slice::from_raw_parts_mut(values, count) }
+    }
+
     /// The same as integers.
     pub(super) fn integers(&mut self, count: usize) -> &mut [i32] {
         let values = self.take(count).cast();

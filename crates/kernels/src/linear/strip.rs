@@ -42,7 +42,8 @@ impl Region<'_> {
                         if self.isa == Isa::Amx {
                             dense::block(self.isa, &rows);
                         } else {
-                            widened::strip(self.isa, &rows, &mut scratch.widened);
+                            let x = self.gathered.from(blocks);
+                            widened::strip(self.isa, &rows, x, &mut scratch.widened);
                         }
                         out = out.wrapping_add(tokens * BLOCK);
                     }

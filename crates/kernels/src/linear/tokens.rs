@@ -12,7 +12,7 @@ pub(super) struct Tokens {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block {
     /// The first one's place among the live ones.
-    first: usize,
+    pub first: usize,
     /// How many.
     pub count: usize,
     /// For how many the inner product is compiled; those beyond `count` are filled up.

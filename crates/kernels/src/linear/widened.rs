@@ -1,7 +1,7 @@
 //! Products of weights that are floats by many tokens, where registers are few: weights are widened once for all tokens.
 //!
-//! Columns are taken in stretches of some rows, which lie together in a core's first-level cache while all tokens go by (the rows of the
-//! weight would not: they are often a power of two apart). Sums are those of [`super::dense`], in the same order.
+//! Columns are taken in stretches of some rows, which lie together in a core's first-level cache while all tokens go by. Activations are
+//! gathered in stretches, too. (Where they come from, rows and tokens are often a power of two apart, and push each other out of caches.) Sums are those of [`super::dense`], in the same order.
 
 #![expect(clippy::needless_range_loop, reason = "indices of several arrays, which are unrolled")]
 #![expect(unsafe_op_in_unsafe_fn, reason = "lanes under the contract of `Simd`")]
@@ -10,12 +10,17 @@ use stablemate_encodings::LANES;
 
 use super::dense::{self, DenseRows, Widen};
 use super::micro::BLOCK;
-use super::scratch::Lines;
+use super::scratch::{Lines, Shared};
+use super::tokens::{Block, Tokens};
 use crate::isa::Isa;
+use crate::kernels::Kernels;
 use crate::simd::{Operation, Simd, dispatch};
 
 /// Columns of a stretch.
 const STRETCH: usize = 512;
+
+/// Tokens of a run: a stretch of theirs stays in a core's second-level cache.
+pub(super) const MOST_TOKENS: usize = 160;
 
 /// Rows of a stretch.
 const ROWS: usize = 8;
@@ -24,8 +29,56 @@ const ROWS: usize = 8;
 const ROWS_AT_ONCE: usize = 2;
 const TOKENS_AT_ONCE: usize = 3;
 
+/// Activations as they are gone through: `[stretches, tokens, STRETCH]`, the last stretch filled up to whole lanes.
+#[derive(Default)]
+pub(super) struct Gathered {
+    values: Lines,
+    tokens: usize,
+}
+
+impl Gathered {
+    /// Gathers the live rows of `x`, which has `columns`.
+    pub(super) fn fill(&mut self, kernels: &Kernels, x: &[f32], columns: usize, tokens: &Tokens) {
+        let live = tokens.live(tokens.blocks());
+        self.tokens = live.len();
+        let stretches = columns.div_ceil(STRETCH);
+        let values = Shared::new(self.values.floats(stretches * live.len() * STRETCH));
+        kernels.pool().run(live.len(), &|token| {
+            let x = &x[live[token] * columns..][..columns];
+            for (stretch, x) in x.chunks(STRETCH).enumerate() {
+                let first = (stretch * live.len() + token) * STRETCH;
+                // SAFETY: each token's parts are its own, and there is room for all.
+                let out = unsafe { values.part(first, x.len().next_multiple_of(LANES)) };
+                out[..x.len()].copy_from_slice(x);
+                out[x.len()..].fill(0.0);
+            }
+        });
+    }
+
+    /// From the first token of these blocks on.
+    pub(super) fn from(&self, blocks: &[Block]) -> Stretches {
+        let first = blocks.first().map_or(0, |block| block.first);
+        let start = self.values.start().wrapping_add(first * STRETCH);
+        Stretches { start, tokens: self.tokens }
+    }
+}
+
+/// Where some tokens' stretches are.
+#[derive(Clone, Copy)]
+pub(super) struct Stretches {
+    start: *const f32,
+    tokens: usize,
+}
+
+impl Stretches {
+    /// The stretch of a token that begins with column `first`; others' follow.
+    fn stretch(self, first: usize, token: usize) -> *const f32 {
+        self.start.wrapping_add(first * self.tokens + token * STRETCH)
+    }
+}
+
 /// Computes them. All sizes have been checked.
-pub(super) fn strip(isa: Isa, rows: &DenseRows<'_>, scratch: &mut Lines) {
+pub(super) fn strip(isa: Isa, rows: &DenseRows<'_>, x: Stretches, scratch: &mut Lines) {
     if rows.columns == 0 {
         return dense::block(isa, rows);
     }
@@ -47,6 +100,7 @@ pub(super) fn strip(isa: Isa, rows: &DenseRows<'_>, scratch: &mut Lines) {
             while done < tokens {
                 let part = Part {
                     row,
+                    x: x.stretch(first, done),
                     first,
                     columns,
                     weights,
@@ -56,9 +110,9 @@ pub(super) fn strip(isa: Isa, rows: &DenseRows<'_>, scratch: &mut Lines) {
                     out: rows.out.wrapping_add(done * BLOCK + row),
                 };
                 match tokens - done {
-                    1 => part.multiply::<1>(isa, rows, done),
-                    2 => part.multiply::<2>(isa, rows, done),
-                    _ => part.multiply::<TOKENS_AT_ONCE>(isa, rows, done),
+                    1 => part.multiply::<1>(isa, rows),
+                    2 => part.multiply::<2>(isa, rows),
+                    _ => part.multiply::<TOKENS_AT_ONCE>(isa, rows),
                 }
                 done += TOKENS_AT_ONCE;
             }
@@ -90,6 +144,8 @@ fn widen(
 #[derive(Clone, Copy)]
 struct Part {
     row: usize,
+    /// `[tokens, STRETCH]`.
+    x: *const f32,
     first: usize,
     columns: usize,
     /// `[ROWS, STRETCH]`.
@@ -105,16 +161,13 @@ struct Part {
 
 impl Part {
     /// By `N` tokens from `token` on.
-    fn multiply<const N: usize>(self, isa: Isa, rows: &DenseRows<'_>, token: usize) {
-        let x = rows.x::<N>(token).map(|x| x.wrapping_add(self.first));
-        let next = (token + TOKENS_AT_ONCE).min(rows.tokens.len() - 1);
-        let next = rows.x::<1>(next)[0].wrapping_add(self.first);
+    fn multiply<const N: usize>(self, isa: Isa, rows: &DenseRows<'_>) {
+        let x: [_; N] = std::array::from_fn(|n| self.x.wrapping_add(n * STRETCH));
+        let next = self.x.wrapping_add(TOKENS_AT_ONCE * STRETCH);
         let count = ROWS.min(rows.count - self.row);
         let last = self.first + self.columns == rows.columns;
         // SAFETY: it is available; tokens have these columns, and the result has room for whole pairs of rows.
-        unsafe {
-            dispatch(isa, Product { part: self, x, next, x_columns: rows.columns, count, last })
-        };
+        unsafe { dispatch(isa, Product { part: self, x, next, count, last }) };
     }
 }
 
@@ -127,7 +180,6 @@ struct Product<const N: usize> {
     x: [*const f32; N],
     /// Of the tokens that follow, which are fetched meanwhile.
     next: *const f32,
-    x_columns: usize,
     count: usize,
     last: bool,
 }
@@ -160,7 +212,7 @@ impl<const N: usize> Product<N> {
         }
         let whole = columns - columns % LANES;
         // Each pair of rows fetches one of the next tokens.
-        let next = self.next.wrapping_add(row / ROWS_AT_ONCE % TOKENS_AT_ONCE * self.x_columns);
+        let next = self.next.wrapping_add(row / ROWS_AT_ONCE % TOKENS_AT_ONCE * STRETCH);
         let following = self.part.following.wrapping_add(row * self.part.row_bytes);
         for at in (0..whole).step_by(LANES) {
             S::prefetch(next.wrapping_add(at).cast());

@@ -21,6 +21,7 @@ use super::scratch::{Lines, Shared};
 use super::strip::STRIP;
 use super::tiles::TileScratch;
 use super::tokens::{Block, Tokens};
+use super::widened::{self, Gathered};
 use super::{Matrix, Weight};
 use crate::isa::Isa;
 use crate::kernels::Kernels;
@@ -71,6 +72,7 @@ impl<'a> Part<'a> {
 pub(super) struct Scratch {
     /// Quantised activations, by form.
     quantized: Vec<(Option<Form>, Quantized)>,
+    gathered: Gathered,
     scales: [Lines; 2],
     biases: [Lines; 2],
     pub(super) out: [Lines; 2],
@@ -116,6 +118,7 @@ pub(super) struct Region<'a> {
     pub(super) columns: usize,
     tokens: &'a Tokens,
     pub(super) quantized: &'a [(Option<Form>, Quantized)],
+    pub(super) gathered: &'a Gathered,
     targets: Vec<Target<'a>>,
     runs: Vec<Range<usize>>,
 }
@@ -135,15 +138,22 @@ pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<
     let Some(columns) = parts.first().map(|part| part.first.columns) else { return };
     let mut scratch = SCRATCH.take();
     let mut quantized = std::mem::take(&mut scratch.quantized);
+    let mut gathered = std::mem::take(&mut scratch.gathered);
     // Its other parts are needed by this thread's own tasks.
     SCRATCH.set(scratch);
     quantize(kernels, x, columns, &tokens, parts, &mut quantized);
     let strips = tokens.blocks().first().is_some_and(|block| block.strips);
     let tiles = strips && kernels.isa() == Isa::Amx;
+    if strips && !tiles {
+        gathered.fill(kernels, x, columns, &tokens);
+    }
     let bytes = |(form, _): &(Option<Form>, _)| form.map(|form| form.value_bytes(tiles));
     let value_bytes = quantized.iter().filter_map(bytes).max().unwrap_or(4);
     let run_bytes = if strips { STRIPS_RUN_BYTES } else { RUN_BYTES };
-    let most = run_bytes / (value_bytes * columns).max(1);
+    let most = match strips && !tiles {
+        true => widened::MOST_TOKENS,
+        false => run_bytes / (value_bytes * columns).max(1),
+    };
     let runs = tokens.runs(most);
     let width = |run: &Range<usize>| tokens.blocks()[run.clone()].iter().map(|b| b.width).sum();
     let count: usize = runs.iter().map(width).max().unwrap_or(0);
@@ -156,6 +166,7 @@ pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<
         columns,
         tokens: &tokens,
         quantized: &quantized,
+        gathered: &gathered,
         targets,
         runs,
     };
@@ -166,6 +177,7 @@ pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<
     drop(region);
     let mut scratch = SCRATCH.take();
     scratch.quantized = quantized;
+    scratch.gathered = gathered;
     SCRATCH.set(scratch);
 }
 
