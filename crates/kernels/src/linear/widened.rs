@@ -160,14 +160,12 @@ struct Part {
 }
 
 impl Part {
-    /// By `N` tokens from `token` on.
+    /// By its first `N` tokens.
     fn multiply<const N: usize>(self, isa: Isa, rows: &DenseRows<'_>) {
-        let x: [_; N] = std::array::from_fn(|n| self.x.wrapping_add(n * STRETCH));
-        let next = self.x.wrapping_add(TOKENS_AT_ONCE * STRETCH);
         let count = ROWS.min(rows.count - self.row);
         let last = self.first + self.columns == rows.columns;
         // SAFETY: it is available; tokens have these columns, and the result has room for whole pairs of rows.
-        unsafe { dispatch(isa, Product { part: self, x, next, count, last }) };
+        unsafe { dispatch(isa, Product::<N> { part: self, count, last }) };
     }
 }
 
@@ -177,9 +175,6 @@ impl Part {
 /// There are as many columns of all rows and tokens. If they are the `last` ones the result is written, else the sums.
 struct Product<const N: usize> {
     part: Part,
-    x: [*const f32; N],
-    /// Of the tokens that follow, which are fetched meanwhile.
-    next: *const f32,
     count: usize,
     last: bool,
 }
@@ -211,8 +206,9 @@ impl<const N: usize> Product<N> {
             }
         }
         let whole = columns - columns % LANES;
-        // Each pair of rows fetches one of the next tokens.
-        let next = self.next.wrapping_add(row / ROWS_AT_ONCE % TOKENS_AT_ONCE * STRETCH);
+        // Each pair of rows fetches one of the tokens that follow.
+        let next = TOKENS_AT_ONCE + row / ROWS_AT_ONCE % TOKENS_AT_ONCE;
+        let next = self.part.x.wrapping_add(next * STRETCH);
         let following = self.part.following.wrapping_add(row * self.part.row_bytes);
         for at in (0..whole).step_by(LANES) {
             S::prefetch(next.wrapping_add(at).cast());
@@ -223,7 +219,7 @@ impl<const N: usize> Product<N> {
             let weights: [_; ROWS_AT_ONCE] =
                 std::array::from_fn(|r| S::load(weights.add(r * STRETCH + at)));
             for n in 0..N {
-                let x = S::load(self.x[n].add(at));
+                let x = S::load(self.part.x.add(n * STRETCH + at));
                 for r in 0..ROWS_AT_ONCE {
                     sums[r][n] = S::multiply_add(weights[r], x, sums[r][n]);
                 }
@@ -234,7 +230,7 @@ impl<const N: usize> Product<N> {
                 let left = columns - whole;
                 let weight = S::load_part(weights.add(r * STRETCH + whole), left);
                 for n in 0..N {
-                    let x = S::load_part(self.x[n].add(whole), left);
+                    let x = S::load_part(self.part.x.add(n * STRETCH + whole), left);
                     sums[r][n] = S::multiply_add(weight, x, sums[r][n]);
                 }
             }

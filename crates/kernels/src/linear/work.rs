@@ -144,13 +144,14 @@ pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<
     quantize(kernels, x, columns, &tokens, parts, &mut quantized);
     let strips = tokens.blocks().first().is_some_and(|block| block.strips);
     let tiles = strips && kernels.isa() == Isa::Amx;
-    if strips && !tiles {
+    let widened = strips && !tiles;
+    if widened {
         gathered.fill(kernels, x, columns, &tokens);
     }
     let bytes = |(form, _): &(Option<Form>, _)| form.map(|form| form.value_bytes(tiles));
     let value_bytes = quantized.iter().filter_map(bytes).max().unwrap_or(4);
     let run_bytes = if strips { STRIPS_RUN_BYTES } else { RUN_BYTES };
-    let most = match strips && !tiles {
+    let most = match widened {
         true => widened::MOST_TOKENS,
         false => run_bytes / (value_bytes * columns).max(1),
     };
