@@ -66,8 +66,11 @@ impl Bench {
     }
 
     /// Bytes per second that this machine reads from memory now, with as many threads as the model has.
-    pub fn read_bandwidth(&self) -> f64 {
-        self.executor.read_bandwidth()
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn read_bandwidth(&self) -> Result<f64, Error> {
+        Ok(self.executor.read_bandwidth()?)
     }
 
     /// Processes a prompt of `tokens` tokens, from an empty context to the logits of its last token.

@@ -31,8 +31,8 @@ const CHUNK: usize = 256;
 /// Slots whose decoded rows are used before the next are decoded: they stay in the innermost cache.
 const TILE: usize = 64;
 
-/// Pairs of a query row and a slot from which threads are worth waking.
-const PARALLEL: u64 = 1 << 11;
+/// Pairs of a query row and a slot from which other threads are worth their two microseconds.
+const PARALLEL: u64 = 1 << 9;
 
 /// Parameters of [`Kernels::attention`](crate::Kernels::attention).
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use rest::Rest;
 
 /// How long a worker looks for the next region before it sleeps. Longer than what lies between two
-/// regions of a step.
-const WORKER_SPIN: Duration = Duration::from_micros(60);
+/// regions of a step, and between two steps of one sequence: waking it takes about as long, and that region is computed without it.
+const WORKER_SPIN: Duration = Duration::from_micros(200);
 
 /// How long the caller looks for the end of the last tasks before it sleeps.
 const CALLER_SPIN: Duration = Duration::from_micros(40);

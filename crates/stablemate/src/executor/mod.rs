@@ -9,6 +9,7 @@ pub(crate) use programs::Source;
 use crate::native::NativeKernels;
 use programs::{Programs, STEP};
 use stablemate_engine::{Room, Runner, StepInput};
+use stablemate_graph::ElementType;
 use stablemate_kernels::{Activations, Isa, Kernels};
 use stablemate_models::{BLOCK_LENGTH, Bucket, Decoder, Output, StepArgument};
 use stablemate_runtime::{Buffer, Device};
@@ -40,6 +41,9 @@ pub enum ExecutorError {
         tensor: String,
     },
 }
+
+/// Bytes that are read to measure the machine's bandwidth: far more than caches hold.
+const BANDWIDTH_BYTES: usize = 256 << 20;
 
 /// `T` of the steps that are compiled; work is padded to the next. Few, since each costs seconds to
 /// compile; 1 since most steps are single tokens. Native kernels skip padding, but what IREE computes
@@ -132,12 +136,28 @@ impl Executor {
         }
     }
 
-    /// Bytes per second that this machine reads from memory now, by this executor's threads.
-    pub fn read_bandwidth(&self) -> f64 {
-        match self.source.kernels.as_deref() {
-            Some(native) => native.kernels().read_bandwidth(),
-            None => Kernels::new(Isa::best(), self.threads(), Activations::Exact).read_bandwidth(),
-        }
+    /// Bytes per second that this machine reads from memory now, by this executor's threads, of memory like that of weights.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn read_bandwidth(&self) -> Result<f64, ExecutorError> {
+        let own;
+        let kernels = match self.source.kernels.as_deref() {
+            Some(native) => native.kernels(),
+            None => {
+                own = Kernels::new(Isa::best(), self.threads(), Activations::Exact);
+                &own
+            }
+        };
+        let mut rate = 0.0;
+        // A buffer for the time that it is filled in.
+        self.device.buffer(ElementType::I32, &[BANDWIDTH_BYTES / 4], |memory| {
+            memory.fill(1);
+            let memory = bytemuck::try_cast_slice(memory).map_err(|e| misfit(e.to_string()))?;
+            rate = kernels.read_bandwidth(memory);
+            Ok::<(), ExecutorError>(())
+        })?;
+        Ok(rate)
     }
 
     fn native(&self) -> bool {

@@ -92,7 +92,7 @@ fn decode(
     let steps = arguments.generate;
     let mut bandwidths = Vec::new();
     let runs = repeat(arguments.repetitions, || {
-        bandwidths.push(bench.read_bandwidth());
+        bandwidths.push(bench.read_bandwidth()?);
         Ok(bench.decode(steps, sequences, depth)?)
     })?;
     bandwidths.sort_by(f64::total_cmp);

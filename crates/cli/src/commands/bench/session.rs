@@ -55,7 +55,10 @@ fn answer(bench: &mut Bench, request: Request) -> Value {
     let measured = match request {
         Request::Prefill { tokens } => bench.prefill(tokens),
         Request::Decode { tokens, sequences, depth } => bench.decode(tokens, sequences, depth),
-        Request::Bandwidth {} => return json!({"bytes_per_second": bench.read_bandwidth()}),
+        Request::Bandwidth {} => match bench.read_bandwidth() {
+            Ok(rate) => return json!({"bytes_per_second": rate}),
+            Err(error) => Err(error),
+        },
         Request::Memory {} => {
             let (peak, now) = (stablemate::peak_resident(), stablemate::resident());
             return json!({"peak_resident_bytes": peak, "resident_bytes": now});
