@@ -1,6 +1,6 @@
 //! Times attention in the shape of Llama-3.2-1B (8 key-value heads × 4 × 64, 16 layers).
 //!
-//! `cargo run --release -p stablemate-kernels --example attention_speed -- [threads] [isa]`
+//! `cargo run --release -p stablemate-kernels --example attention_speed -- [threads] [isa] [part of a step's name]`
 
 use std::time::Instant;
 
@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let threads = arguments.next().map_or(Ok(2), |threads| threads.parse())?;
     let isa = arguments.next().and_then(|name| Isa::ALL.into_iter().find(|isa| isa.name() == name));
+    let wanted = arguments.next().unwrap_or_default();
     let kernels = Kernels::new(isa.unwrap_or(Isa::best()), threads, Activations::Exact);
     let chunk = |from: usize, tokens: usize| (from as i32..(from + tokens) as i32).collect();
     let steps = [
@@ -40,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ];
     println!("{:<24}{:>6}{:>12}{:>10}{:>12}", "", "", "ms (16 l.)", "GB/s", "GFLOP/s");
     for element in [CacheElement::F32, CacheElement::F16, CacheElement::Q8] {
-        for step in &steps {
+        for step in steps.iter().filter(|step| step.name.contains(&wanted)) {
             measure(&kernels, step, element)?;
         }
     }

@@ -73,19 +73,6 @@ impl Isa {
         matches!(self, Self::Avx512 | Self::Amx)
     }
 
-    /// Whether this machine reads fastest when weights are fetched into the second-level cache only, well before they are
-    /// needed, and from several places at a time. Intel's do, and AMD's before AVX-512: their first-level cache waits for few lines at
-    /// a time.
-    pub(crate) fn fetches_far(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        if matches!(self, Self::Avx512 | Self::Amx) {
-            let vendor = std::arch::x86_64::__cpuid(0);
-            return [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened()
-                == b"GenuineIntel";
-        }
-        self == Self::Avx2
-    }
-
     /// The name, as `--isa` takes it.
     pub fn name(self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::isa::Isa;
 use crate::pool::Pool;
+use crate::reading::Reading;
 
 /// What a product of quantised weights does to its activations. With NF4, whose values are no multiples of anything, they
 /// stay f32 either way.
@@ -17,12 +18,13 @@ pub enum Activations {
     Int8,
 }
 
-/// The kernels of this machine. Immutable; calls from several threads take turns.
+/// The kernels of this machine. Calls from several threads take turns. Nothing in them changes results.
 pub struct Kernels {
     isa: Isa,
     activations: Activations,
-    fetches_far: bool,
     pool: Pool,
+    /// Of packed weights, and of floats.
+    reading: [Reading; 2],
 }
 
 impl Kernels {
@@ -30,7 +32,8 @@ impl Kernels {
     /// calling one among them.
     pub fn new(isa: Isa, threads: usize, activations: Activations) -> Self {
         let isa = if isa.available() { isa } else { Isa::best() };
-        Self { isa, activations, fetches_far: isa.fetches_far(), pool: Pool::new(threads) }
+        let reading = [(); 2].map(|()| Reading::new(isa));
+        Self { isa, activations, pool: Pool::new(threads), reading }
     }
 
     /// The instruction set in use. It is available on this machine.
@@ -38,9 +41,10 @@ impl Kernels {
         self.isa
     }
 
-    /// [`Isa::fetches_far`], which takes a while to find out.
-    pub(crate) fn fetches_far(&self) -> bool {
-        self.fetches_far
+    /// How weights are read, `packed` or not.
+    pub(crate) fn reading(&self, packed: bool) -> &Reading {
+        let [of_packed, of_floats] = &self.reading;
+        if packed { of_packed } else { of_floats }
     }
 
     /// How products of quantised weights keep their activations.

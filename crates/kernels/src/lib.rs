@@ -12,6 +12,7 @@ mod isa;
 mod kernels;
 mod linear;
 mod pool;
+mod reading;
 mod simd;
 
 pub use attention::{Addresses, Attention, AttentionOperands};

@@ -69,7 +69,7 @@ impl<const TOKENS: usize> TableProduct<TOKENS> {
                 // A unit has four words.
                 if word % 4 == 0 {
                     for _ in 0..lines {
-                        S::prefetch_to(operands.far, next);
+                        S::prefetch_to(operands.way.far(), next);
                         next = next.wrapping_add(64);
                     }
                 }

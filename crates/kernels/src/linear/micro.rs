@@ -12,6 +12,7 @@ use stablemate_encodings::{LANES, UNIT};
 
 use super::decode::Codes;
 use crate::isa::Isa;
+use crate::reading::Way;
 use crate::simd::{Operation, Simd};
 
 /// Tiles of a block of rows.
@@ -35,8 +36,8 @@ pub(super) struct Operands {
     /// What will be read next, prefetched on the way: so many cache lines per unit and tile.
     pub next: *const u8,
     pub next_lines: usize,
-    /// Into the second-level cache only, and of all tiles at once.
-    pub far: bool,
+    /// How it is done, and in which order tiles are read for a single token.
+    pub way: Way,
     /// From one tile to the next.
     pub tile_bytes: usize,
     /// `[pairs or quads, tokens]`; split, `[quads, 2, tokens]`.
@@ -77,11 +78,9 @@ impl<K: Codes, const FORM: u8, const TOKENS: usize> Operation for Micro<K, FORM,
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         if S::ISA == Isa::Avx512 {
-            if TOKENS == 1 && self.0.far {
-                // Tiles side by side: two streams from memory are faster than one here.
+            if TOKENS == 1 && self.0.way == Way::SideBySide {
                 product::<S, K, FORM, TILES, TOKENS, 4>(&self.0, 0);
             } else if TOKENS == 1 {
-                // One tile after the other, so that memory is read in order. That is what counts here.
                 for tile in 0..TILES {
                     product::<S, K, FORM, 1, TOKENS, 4>(&self.0, tile);
                 }
@@ -90,7 +89,11 @@ impl<K: Codes, const FORM: u8, const TOKENS: usize> Operation for Micro<K, FORM,
             } else {
                 product::<S, K, FORM, TILES, TOKENS, 1>(&self.0, 0);
             }
-        } else if S::ISA == Isa::Avx2 && TOKENS == 1 && FORM != SPLIT {
+        } else if S::ISA == Isa::Avx2
+            && TOKENS == 1
+            && FORM != SPLIT
+            && self.0.way == Way::SideBySide
+        {
             product::<S, K, FORM, TILES, TOKENS, 1>(&self.0, 0);
         } else if S::ISA == Isa::Avx2 && TOKENS <= 4 && FORM != SPLIT
             || S::ISA == Isa::Portable && matches!(TOKENS, 1 | 4) && FORM == PAIRS
@@ -133,7 +136,7 @@ unsafe fn product<
     let mut place = 0;
     for _ in 0..units {
         let codes: [_; R] = std::array::from_fn(|r| operands.codes[first + r].wrapping_add(place));
-        if operands.far {
+        if operands.way.far() {
             for _ in 0..operands.next_lines {
                 for r in 0..R {
                     S::prefetch_far(next.wrapping_add(r * operands.tile_bytes));

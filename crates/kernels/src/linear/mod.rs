@@ -10,6 +10,7 @@ mod finish;
 mod form;
 mod micro;
 mod multiply;
+mod operand;
 mod quantize;
 mod scales;
 mod scratch;

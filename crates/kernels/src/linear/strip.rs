@@ -3,15 +3,13 @@
 
 use std::ops::Range;
 
-use stablemate_encodings::{LANES, Packing};
-
 use super::dense;
-use super::form::Form;
 use super::micro::{BLOCK, TILES};
+use super::operand::{Operand, Packed};
 use super::tiles::{TileRows, multiply_tiles};
 use super::tokens::Block;
-use super::work::{Region, Scratch, Target, tile};
-use super::{Matrix, Weight, widened};
+use super::widened;
+use super::work::{Region, Scratch, Target};
 use crate::isa::Isa;
 
 /// The most blocks of rows that are multiplied at once.
@@ -27,18 +25,15 @@ impl Region<'_> {
         scratch: &mut Scratch,
     ) {
         let tokens: usize = blocks.iter().map(|block| block.width).sum();
-        for (n, matrix) in target.matrices.iter().enumerate() {
-            let out = scratch.out[n].take(strip.len() * tokens * BLOCK);
-            let Some((matrix, form)) = matrix else { continue };
-            match (matrix.weight, form) {
-                (Weight::Packed { packing, words }, Some(form)) => {
-                    let weight = Packed { n, matrix: *matrix, packing, words, form: *form };
-                    self.packed_strip(&weight, strip.clone(), blocks, scratch, out);
+        for (n, operand) in target.matrices.iter().enumerate() {
+            let mut out = scratch.out[n].take(strip.len() * tokens * BLOCK);
+            match operand {
+                Some(Operand::Packed(packed)) => {
+                    self.packed_strip(n, packed, strip.clone(), blocks, scratch, out);
                 }
-                (Weight::Dense { float, bytes }, _) => {
-                    let mut out = out;
+                Some(Operand::Dense { float, bytes, rows: all }) => {
                     for rows in strip.clone() {
-                        let rows = self.dense_rows(matrix, float, bytes, rows, blocks, out);
+                        let rows = self.dense_rows(*float, bytes, *all, rows, blocks, out);
                         if self.isa == Isa::Amx {
                             dense::block(self.isa, &rows);
                         } else {
@@ -48,7 +43,7 @@ impl Region<'_> {
                         out = out.wrapping_add(tokens * BLOCK);
                     }
                 }
-                _ => {}
+                None => {}
             }
         }
         let mut place = 0;
@@ -60,55 +55,41 @@ impl Region<'_> {
         }
     }
 
+    /// Of the target's matrix `n`.
     fn packed_strip(
         &self,
-        weight: &Packed<'_>,
+        n: usize,
+        packed: &Packed<'_>,
         strip: Range<usize>,
         blocks: &[Block],
         scratch: &mut Scratch,
         out: *mut f32,
     ) {
-        let Packed { n, matrix, packing, words, form } = *weight;
-        let Some((_, x)) = self.quantized.iter().find(|(found, _)| *found == Some(form)) else {
-            return;
-        };
-        let places = scratch.scales(n, &matrix, strip.len());
-        let count = self.columns / packing.group() * BLOCK;
-        let tile_words = packing.row_words(self.columns) * LANES;
+        let places = scratch.scales(n, packed, strip.len());
         let mut codes = [[std::ptr::null(); TILES]; STRIP];
         for (index, rows) in strip.clone().enumerate() {
-            let places = places.map(|place| place.wrapping_add(index * count));
-            self.decode_scales(matrix, rows, places);
+            let places = places.map(|place| place.wrapping_add(index * packed.block_scales()));
+            self.decode_scales(packed, rows, places);
             for (n, codes) in codes[index].iter_mut().enumerate() {
-                *codes = words[tile(matrix, rows, n) * tile_words..].as_ptr().cast::<i32>();
+                *codes = packed.tile(rows, n).as_ptr().cast::<i32>();
             }
         }
         // What this thread takes next lies behind, mostly.
-        let behind = (strip.end * TILES * tile_words).min(words.len());
+        let behind = packed.from(strip.end);
         let rows = TileRows {
-            packing,
-            form,
+            packing: packed.packing,
+            form: packed.form,
             columns: self.columns,
             codes,
             rows: strip.len(),
             scales: places[0],
             biases: places[1],
-            x,
-            next: words[behind..].as_ptr().cast(),
-            next_bytes: (4 * strip.len() * TILES * tile_words).min(4 * (words.len() - behind)),
+            x: packed.x,
+            next: behind.as_ptr().cast(),
+            next_bytes: 4 * (strip.len() * TILES * packed.tile_words).min(behind.len()),
         };
         // SAFETY: forms are multiplied by tiles only where there are; a tile has codes for all columns, x is quantised for these
         // blocks in this form, the scales of these rows have been decoded, and there is room for their products.
         unsafe { multiply_tiles(&rows, blocks, &mut scratch.tiles, out) };
     }
-}
-
-/// Matrix `n` of a target.
-#[derive(Clone, Copy)]
-struct Packed<'a> {
-    n: usize,
-    matrix: Matrix<'a>,
-    packing: Packing,
-    words: &'a [u32],
-    form: Form,
 }

@@ -4,10 +4,12 @@
 //! multiplied. Tokens are taken in runs whose activations stay in a core's second-level cache while all rows are gone
 //! through.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::mem::take;
 use std::ops::Range;
+use std::time::Instant;
 
-use stablemate_encodings::{Float, LANES, Packing, UNIT};
+use stablemate_encodings::{Float, LANES};
 
 use super::activation::Activation;
 use super::dense::{self, DenseRows};
@@ -15,6 +17,7 @@ use super::finish::{Epilogue, Finish};
 use super::form::Form;
 use super::micro::{BLOCK, Operands, TILES};
 use super::multiply::multiply;
+use super::operand::{Operand, Packed};
 use super::quantize::Quantized;
 use super::scales::DecodeScales;
 use super::scratch::{Lines, Shared};
@@ -25,6 +28,7 @@ use super::widened::{self, Gathered};
 use super::{Matrix, Weight};
 use crate::isa::Isa;
 use crate::kernels::Kernels;
+use crate::reading::Way;
 use crate::simd::dispatch;
 
 /// Bytes of activations that stay in the second-level cache.
@@ -82,23 +86,20 @@ pub(super) struct Scratch {
 
 impl Scratch {
     /// Room for the scales and biases of the target's matrix `n`, for so many blocks of rows.
-    pub(super) fn scales(&mut self, n: usize, matrix: &Matrix<'_>, blocks: usize) -> [*mut f32; 2] {
-        let Weight::Packed { packing, .. } = matrix.weight else {
-            return [std::ptr::null_mut(); 2];
-        };
-        let count = blocks * matrix.columns / packing.group() * BLOCK;
-        let biases = if packing.has_biases() { count } else { 0 };
+    pub(super) fn scales(&mut self, n: usize, packed: &Packed<'_>, blocks: usize) -> [*mut f32; 2] {
+        let count = blocks * packed.block_scales();
+        let biases = if packed.packing.has_biases() { count } else { 0 };
         [self.scales[n].take(count), self.biases[n].take(biases)]
     }
 }
 
 thread_local! {
-    static SCRATCH: Cell<Scratch> = Cell::default();
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 /// A result as tasks see it.
 pub(super) struct Target<'a> {
-    pub(super) matrices: [Option<(Matrix<'a>, Option<Form>)>; 2],
+    pub(super) matrices: [Option<Operand<'a>>; 2],
     activation: Option<Activation>,
     residual: Option<&'a [f32]>,
     out: Shared<f32>,
@@ -112,12 +113,11 @@ pub(super) struct Target<'a> {
 /// A parallel region.
 pub(super) struct Region<'a> {
     pub(super) isa: Isa,
-    /// Whether what will be read next is fetched into the second-level cache only.
-    far: bool,
+    /// How weights are read.
+    way: Way,
     x: &'a [f32],
     pub(super) columns: usize,
     tokens: &'a Tokens,
-    pub(super) quantized: &'a [(Option<Form>, Quantized)],
     pub(super) gathered: &'a Gathered,
     targets: Vec<Target<'a>>,
     runs: Vec<Range<usize>>,
@@ -136,11 +136,9 @@ pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<
     }
     // Without columns the product is 0 and blocks would have no end.
     let Some(columns) = parts.first().map(|part| part.first.columns) else { return };
-    let mut scratch = SCRATCH.take();
-    let mut quantized = std::mem::take(&mut scratch.quantized);
-    let mut gathered = std::mem::take(&mut scratch.gathered);
-    // Its other parts are needed by this thread's own tasks.
-    SCRATCH.set(scratch);
+    // The other parts of this thread's scratch are needed by its own tasks.
+    let (mut quantized, mut gathered) = SCRATCH
+        .with_borrow_mut(|scratch| (take(&mut scratch.quantized), take(&mut scratch.gathered)));
     quantize(kernels, x, columns, &tokens, parts, &mut quantized);
     let strips = tokens.blocks().first().is_some_and(|block| block.strips);
     let tiles = strips && kernels.isa() == Isa::Amx;
@@ -159,27 +157,36 @@ pub(super) fn run(kernels: &Kernels, x: &[f32], live: &[i32], parts: &mut [Part<
     let width = |run: &Range<usize>| tokens.blocks()[run.clone()].iter().map(|b| b.width).sum();
     let count: usize = runs.iter().map(width).max().unwrap_or(0);
     let targets: Vec<_> =
-        parts.iter_mut().map(|part| target(kernels, part, count, strips)).collect();
+        parts.iter_mut().map(|part| target(kernels, part, &quantized, count, strips)).collect();
+    let matrices = || targets.iter().flat_map(|target| target.matrices.iter().flatten());
+    let bytes: usize = matrices().map(Operand::bytes).sum();
+    let packed = matrices().any(|operand| matches!(operand, Operand::Packed(_)));
+    let reading = kernels.reading(packed);
+    let single = live.iter().filter(|live| **live >= 0).count() == 1;
+    let (way, worth_knowing) = reading.next(bytes, single);
     let region = Region {
         isa: kernels.isa(),
-        far: kernels.fetches_far(),
+        way,
         x,
         columns,
         tokens: &tokens,
-        quantized: &quantized,
         gathered: &gathered,
         targets,
         runs,
     };
     let tasks = region.targets.iter().map(|target| target.tasks).sum::<usize>();
+    let begin = worth_knowing.then(Instant::now);
     kernels.pool().run(tasks * region.runs.len(), &|task| {
         region.task(task / tasks, task % tasks);
     });
+    if let Some(begin) = begin {
+        reading.learn(way, bytes, begin.elapsed());
+    }
     drop(region);
-    let mut scratch = SCRATCH.take();
-    scratch.quantized = quantized;
-    scratch.gathered = gathered;
-    SCRATCH.set(scratch);
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.quantized = quantized;
+        scratch.gathered = gathered;
+    });
 }
 
 /// Whether rows may be multiplied in strips: with tiles if there are integers, and nothing that goes by other blocks; with few registers
@@ -230,7 +237,13 @@ fn quantize(
 }
 
 /// `count` tokens are computed in a task, by strips of rows or not.
-fn target<'p>(kernels: &Kernels, part: &'p mut Part<'_>, count: usize, strips: bool) -> Target<'p> {
+fn target<'p>(
+    kernels: &Kernels,
+    part: &'p mut Part<'_>,
+    quantized: &'p [(Option<Form>, Quantized)],
+    count: usize,
+    strips: bool,
+) -> Target<'p> {
     let matrices = [Some(part.first), part.second.map(|(matrix, _)| matrix)];
     let bytes: usize = part.matrices().map(|matrix| block_bytes(matrix)).sum();
     let products: usize = part.matrices().map(|matrix| BLOCK * matrix.columns * count).sum();
@@ -245,8 +258,13 @@ fn target<'p>(kernels: &Kernels, part: &'p mut Part<'_>, count: usize, strips: b
     let share = blocks.div_ceil(4 * kernels.pool().threads()).max(1);
     let least = if strips { STRIP.min(share) } else { 1 };
     let chunk = (TASK / time).clamp(least, share);
+    let operand = |matrix: Matrix<'p>| {
+        let wanted = form(kernels, matrix);
+        let x = quantized.iter().find(|(form, _)| form.is_some() && *form == wanted);
+        Operand::new(matrix, wanted.zip(x.map(|(_, x)| x)))
+    };
     Target {
-        matrices: matrices.map(|matrix| matrix.map(|matrix| (matrix, form(kernels, matrix)))),
+        matrices: matrices.map(|matrix| matrix.and_then(operand)),
         activation: part.second.map(|(_, activation)| activation),
         residual: part.residual,
         rows: part.first.rows,
@@ -270,27 +288,29 @@ impl Region<'_> {
         let blocks = &self.tokens.blocks()[self.runs[run].clone()];
         for target in &self.targets {
             if task < target.tasks {
-                let mut scratch = SCRATCH.take();
-                let first = task * target.chunk;
-                let last = (first + target.chunk).min(target.rows.div_ceil(BLOCK));
-                let all = target.rows.div_ceil(BLOCK);
-                let strips = blocks.iter().take_while(|block| block.strips).count();
-                let (in_strips, blocks) = blocks.split_at(strips);
-                if !in_strips.is_empty() {
-                    for strip in (first..last).step_by(STRIP) {
-                        let strip = strip..(strip + STRIP).min(last);
-                        self.strip(target, strip, in_strips, &mut scratch);
-                    }
-                }
-                for rows in first..last {
-                    // Even a task's last block is followed by one that this thread takes next, mostly.
-                    let more = rows + 1 < all && in_strips.is_empty();
-                    self.rows(target, rows, more, blocks, &mut scratch);
-                }
-                SCRATCH.set(scratch);
+                SCRATCH.with_borrow_mut(|scratch| self.part(target, task, blocks, scratch));
                 return;
             }
             task -= target.tasks;
+        }
+    }
+
+    /// A task of a target.
+    fn part(&self, target: &Target<'_>, task: usize, blocks: &[Block], scratch: &mut Scratch) {
+        let first = task * target.chunk;
+        let all = target.rows.div_ceil(BLOCK);
+        let last = (first + target.chunk).min(all);
+        let strips = blocks.iter().take_while(|block| block.strips).count();
+        let (in_strips, blocks) = blocks.split_at(strips);
+        if !in_strips.is_empty() {
+            for strip in (first..last).step_by(STRIP) {
+                self.strip(target, strip..(strip + STRIP).min(last), in_strips, scratch);
+            }
+        }
+        for rows in first..last {
+            // Even a task's last block is followed by one that this thread takes next, mostly.
+            let more = rows + 1 < all && in_strips.is_empty();
+            self.rows(target, rows, more, blocks, scratch);
         }
     }
 
@@ -306,42 +326,46 @@ impl Region<'_> {
         if blocks.is_empty() {
             return;
         }
-        for (n, matrix) in target.matrices.iter().enumerate() {
-            if let Some((matrix, Some(_))) = matrix {
-                let place = scratch.scales(n, matrix, 1);
-                self.decode_scales(*matrix, rows, place);
+        for (n, operand) in target.matrices.iter().enumerate() {
+            if let Some(Operand::Packed(packed)) = operand {
+                let places = scratch.scales(n, packed, 1);
+                self.decode_scales(packed, rows, places);
             }
         }
         for (place, block) in blocks.iter().enumerate() {
-            for (n, matrix) in target.matrices.iter().enumerate() {
+            for (n, operand) in target.matrices.iter().enumerate() {
                 let out = scratch.out[n].take(block.width * BLOCK);
-                let Some((matrix, form)) = matrix else { continue };
-                match (matrix.weight, form) {
-                    (Weight::Packed { packing, words }, Some(form)) => {
-                        let scales = scratch.scales[n].take(0);
-                        let biases = scratch.biases[n].take(0);
-                        let weight = Packed { packing, words, matrix: *matrix, scales, biases };
+                match operand {
+                    Some(Operand::Packed(packed)) => {
+                        let scales = [&mut scratch.scales[n], &mut scratch.biases[n]];
                         let prefetch = more && place == 0;
-                        self.packed(&weight, *form, rows, block, prefetch, out);
+                        self.packed(
+                            packed,
+                            scales.map(|lines| lines.take(0)),
+                            rows,
+                            block,
+                            prefetch,
+                            out,
+                        );
                     }
-                    (Weight::Dense { float, bytes }, _) => {
+                    Some(Operand::Dense { float, bytes, rows: all }) => {
                         let block = std::slice::from_ref(block);
-                        let rows = self.dense_rows(matrix, float, bytes, rows, block, out);
+                        let rows = self.dense_rows(*float, bytes, *all, rows, block, out);
                         dense::block(self.isa, &rows);
                     }
-                    _ => {}
+                    None => {}
                 }
             }
             self.finish(target, rows, block, 0, scratch);
         }
     }
 
-    /// A block of rows by blocks of tokens that follow each other.
+    /// A block of `all` rows by blocks of tokens that follow each other.
     pub(super) fn dense_rows<'a>(
         &'a self,
-        matrix: &Matrix<'_>,
         float: Float,
         bytes: &'a [u8],
+        all: usize,
         rows: usize,
         blocks: &[Block],
         out: *mut f32,
@@ -352,10 +376,10 @@ impl Region<'_> {
             bytes,
             columns: self.columns,
             first,
-            count: BLOCK.min(matrix.rows - first),
+            count: BLOCK.min(all - first),
             x: self.x,
             tokens: self.tokens.live(blocks),
-            far: self.far,
+            far: self.way.far(),
             out,
         }
     }
@@ -393,17 +417,13 @@ impl Region<'_> {
     /// The scales of a block of rows, and its biases, if it has any: `[groups, TILES, 16]`.
     pub(super) fn decode_scales(
         &self,
-        matrix: Matrix<'_>,
+        packed: &Packed<'_>,
         rows: usize,
         [scales, biases]: [*mut f32; 2],
     ) {
-        let Weight::Packed { packing, words } = matrix.weight else { return };
-        let columns = matrix.columns;
-        let tile_words = packing.row_words(columns) * LANES;
+        let (packing, columns) = (packed.packing, self.columns);
         for n in 0..TILES {
-            let tile = tile(matrix, rows, n);
-            let words = &words[tile * tile_words..][..tile_words];
-            let words = words[packing.code_words(columns) * LANES..].as_ptr().cast();
+            let words = packed.scales(rows, n).as_ptr().cast();
             let place = n * LANES;
             let (scales, biases) = (scales.wrapping_add(place), biases.wrapping_add(place));
             let operation = DecodeScales { packing, columns, words, scales, biases };
@@ -412,60 +432,39 @@ impl Region<'_> {
         }
     }
 
+    /// `scales`: those of the block of rows, and its biases.
     fn packed(
         &self,
-        weight: &Packed<'_>,
-        form: Form,
+        packed: &Packed<'_>,
+        [scales, biases]: [*mut f32; 2],
         rows: usize,
         block: &Block,
         prefetch: bool,
         out: *mut f32,
     ) {
-        let packing = weight.packing;
-        let Some((_, x)) = self.quantized.iter().find(|(found, _)| *found == Some(form)) else {
-            return;
-        };
-        let x = x.view(block);
-        let tile_words = packing.row_words(self.columns) * LANES;
-        let codes = [0, 1].map(|n| {
-            let tile = tile(weight.matrix, rows, n);
-            weight.words[tile * tile_words..].as_ptr().cast::<i32>()
-        });
+        let Packed { packing, form, groups, units, tile_words, .. } = *packed;
+        let x = packed.x.view(block);
+        let codes = [0, 1].map(|n| packed.tile(rows, n).as_ptr().cast::<i32>());
         // The next block of rows lies behind this one. All of it is fetched meanwhile.
-        let units = self.columns.div_ceil(UNIT).max(1);
-        let next_lines = tile_words.div_ceil(LANES * units);
+        let next_lines = if prefetch { tile_words.div_ceil(LANES * units) } else { 0 };
         let operands = Operands {
             codes,
             next: codes[0].wrapping_add(TILES * tile_words).cast(),
-            next_lines: if prefetch { next_lines } else { 0 },
-            far: self.far,
+            next_lines,
+            way: self.way,
             tile_bytes: 4 * tile_words,
             x: x.words,
             starts: x.starts,
             x_scales: x.scales,
             x_sums: x.sums,
-            scales: weight.scales,
-            biases: if packing.has_biases() { weight.biases } else { std::ptr::null() },
+            scales,
+            biases: if packing.has_biases() { biases } else { std::ptr::null() },
             group: packing.group(),
-            groups: self.columns / packing.group(),
+            groups,
             out,
         };
         // SAFETY: it is available; a tile has codes for all columns, x is quantised for this block in this
         // packing's form, and the scales of these rows have been decoded.
         unsafe { multiply(self.isa, packing, form.words(block.width), block.width, operands) };
     }
-}
-
-/// A packed matrix, and the scales of the block of rows in hand.
-struct Packed<'a> {
-    packing: Packing,
-    words: &'a [u32],
-    matrix: Matrix<'a>,
-    scales: *mut f32,
-    biases: *mut f32,
-}
-
-/// Tile `n` of a block of rows; the last tile where there is none.
-pub(super) fn tile(matrix: Matrix<'_>, rows: usize, n: usize) -> usize {
-    (rows * TILES + n).min(Packing::tiles(matrix.rows) - 1)
 }

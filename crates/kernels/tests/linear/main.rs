@@ -289,6 +289,33 @@ fn many_tokens() {
     }
 }
 
+/// Large products of single tokens are computed in both orders in which weights can be read, until it is known which is faster.
+#[test]
+fn either_order_of_reading() {
+    let random = &mut Random::new(23);
+    // From a mebibyte on: 1030 rows, so that the last block has one tile, of which 6 rows.
+    let (rows, columns) = (1030, 2048);
+    let packings: Vec<Packing> = packings()
+        .into_iter()
+        .filter(|packing| packing.words(rows, columns) >= 1 << 18 && packing.group() == 32)
+        .step_by(5)
+        .collect();
+    assert!(packings.len() > 3);
+    let mut weights: Vec<Stored> =
+        packings.iter().map(|packing| Stored::packed(*packing, rows, columns, random)).collect();
+    weights.push(Stored::dense(Float::F16, rows, columns, random));
+    let x = random.activations(columns);
+    for isa in isas() {
+        for weight in &weights {
+            let kernels = Kernels::new(isa, 2, Activations::Exact);
+            let first = bits(&linear(&kernels, &x, &[0], weight));
+            for n in 1..68 {
+                assert!(bits(&linear(&kernels, &x, &[0], weight)) == first, "{isa}, product {n}");
+            }
+        }
+    }
+}
+
 /// Activations that are all as large as their group's largest one, and codes that are all the largest or the smallest one: what sums
 /// of integers there can be. Each token alone has the bits that it has among sixteen.
 #[test]
