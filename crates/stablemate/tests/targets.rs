@@ -12,8 +12,8 @@ use support::{folders, for_each};
 struct Text {
     name: String,
     text: String,
-    /// What is in it.
-    turns: BTreeSet<String>,
+    /// The [`form`]s of its statements.
+    forms: BTreeSet<String>,
 }
 
 fn text(case: &Case) -> Text {
@@ -29,13 +29,7 @@ fn text(case: &Case) -> Text {
     for absent in ["custom_call", "f64", "?x"] {
         assert!(!text.contains(absent), "{}: the text contains {absent}", case.name());
     }
-    Text { name: case.name().to_string(), turns: turns(&text), text }
-}
-
-/// Every two statements that follow each other, without names, numbers and sizes.
-fn turns(text: &str) -> BTreeSet<String> {
-    let forms: Vec<String> = text.lines().map(form).collect();
-    forms.windows(2).map(|two| two.join("\n")).collect()
+    Text { name: case.name().to_string(), forms: text.lines().map(form).collect(), text }
 }
 
 /// `%y = stablehlo.add %a, %b : tensor<2x3xf32>` as `% = stablehlo.add %, % : tensor<#x#xf32>`: sizes may differ, but
@@ -59,17 +53,17 @@ fn form(line: &str) -> String {
     form
 }
 
-/// The fewest texts, or nearly, in which there is everything that is in any of them. What the others would add is numbers, at minutes of
-/// compiling each.
+/// The fewest texts, or nearly, in which there are all forms of statements that are in any of them. What the others would add is numbers and
+/// orders, at half a minute of compiling each.
 fn telling(mut texts: Vec<Text>) -> Vec<Text> {
     let mut telling = Vec::new();
     let mut missing: BTreeSet<String> =
-        texts.iter().flat_map(|text| text.turns.iter().cloned()).collect();
+        texts.iter().flat_map(|text| text.forms.iter().cloned()).collect();
     while !missing.is_empty() {
-        let new = |text: &Text| text.turns.intersection(&missing).count();
+        let new = |text: &Text| text.forms.intersection(&missing).count();
         let best = (0..texts.len()).max_by_key(|&index| new(&texts[index])).unwrap();
         let best = texts.swap_remove(best);
-        missing.retain(|turn| !best.turns.contains(turn));
+        missing.retain(|form| !best.forms.contains(form));
         telling.push(best);
     }
     telling
@@ -104,7 +98,7 @@ fn every_kind_of_text_compiles_for_every_target() {
 }
 
 #[test]
-#[ignore = "ten minutes of what the test above takes four for"]
+#[ignore = "ten minutes, where the test above takes four"]
 fn every_fixture_compiles_for_every_target() {
     compile(&texts(), &["llvm-cpu", "vmvx", "cuda:sm_80", "vulkan-spirv", "rocm:gfx942"]);
 }
@@ -113,12 +107,12 @@ fn every_fixture_compiles_for_every_target() {
 fn forms() {
     let line = "  %a.b_2 = stablehlo.add %c#1, %d : tensor<2x13xf32>";
     assert_eq!(form(line), "% = stablehlo.add %, % : tensor<#x#xf32>");
-    let texts = |turns: &[&[&str]]| {
-        let turns = turns.iter().map(|turns| turns.iter().map(|&turn| turn.to_owned()).collect());
-        let text = |turns| Text { name: String::new(), text: String::new(), turns };
-        turns.map(text).collect::<Vec<_>>()
+    let texts = |forms: &[&[&str]]| {
+        let forms = forms.iter().map(|forms| forms.iter().map(|&form| form.to_owned()).collect());
+        let text = |forms| Text { name: String::new(), text: String::new(), forms };
+        forms.map(text).collect::<Vec<_>>()
     };
     let few = telling(texts(&[&["a"], &["b", "c"], &["a", "b", "c"], &["a", "d"]]));
-    let turns: Vec<usize> = few.iter().map(|text| text.turns.len()).collect();
-    assert_eq!(turns, [3, 2]);
+    let forms: Vec<usize> = few.iter().map(|text| text.forms.len()).collect();
+    assert_eq!(forms, [3, 2]);
 }
