@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::install::{Installation, Profile, environment};
+use crate::install::environment::{self, Compilation};
+use crate::install::{Installation, Profile};
 use crate::process;
 use crate::workspace::{Tools, Workspace};
 
@@ -126,7 +127,8 @@ pub fn run(workspace: &Workspace, names: &[String], list: bool) -> Result<()> {
 fn provide(compat: &Path, folder: &Path) -> Result<PathBuf> {
     let environment = folder.join("environment");
     let none = Tools::none();
-    let python = environment::provide(&environment, &compat.join("requirements.txt"), &none, &[])?;
+    let requirements = compat.join("requirements.txt");
+    let python = environment::provide(&environment, &requirements, &none, &Compilation::default())?;
     let mut command = Command::new(&python);
     command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]);
     command.arg("--requirement").arg(compat.join("requirements-litellm.txt"));

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::install::environment;
+use crate::install::environment::{self, Compilation};
 use crate::process;
 use crate::workspace::{Tools, Workspace};
 
@@ -35,7 +35,8 @@ pub fn run(workspace: &Workspace, names: &[String], list: bool) -> Result<()> {
     let oracle = workspace.root().join("oracle");
     let folder = workspace.root().join("target/oracle");
     let requirements = oracle.join("requirements.txt");
-    let python = environment::provide(&folder, &requirements, &Tools::none(), &[])?;
+    let python =
+        environment::provide(&folder, &requirements, &Tools::none(), &Compilation::default())?;
     for (name, makes) in chosen {
         eprintln!("oracle/{name} makes {makes}");
         process::run(Command::new(&python).arg(name).current_dir(&oracle))?;

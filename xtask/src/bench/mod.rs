@@ -20,7 +20,8 @@ use crate::bench::comparison::{Comparison, Row, Samples};
 use crate::bench::measurement::Sizes;
 use crate::bench::report::{Chapter, Report};
 use crate::bench::session::Session;
-use crate::install::{Installation, Profile, debian, environment};
+use crate::install::environment::{self, Compilation};
+use crate::install::{Installation, Profile};
 use crate::synth::{self, Encoding, Shape};
 use crate::workspace::{Tools, Workspace};
 
@@ -299,19 +300,17 @@ fn llama_environment(workspace: &Workspace, tools: &Tools) -> Result<PathBuf> {
     let folder = workspace.root().join("target/llama-cpp");
     let requirements = workspace.root().join("bench/requirements.txt");
     let jobs = machine::cores().to_string();
-    let mut settings = vec![
+    let settings = [
         ("CMAKE_ARGS", "-DGGML_NATIVE=ON -DCMAKE_BUILD_TYPE=Release"),
-        ("CMAKE_BUILD_PARALLEL_LEVEL", &jobs),
+        ("CMAKE_BUILD_PARALLEL_LEVEL", jobs.as_str()),
         // A wheel that pip has kept may have been compiled for another machine.
         ("PIP_NO_CACHE_DIR", "1"),
         ("PIP_NO_BINARY", "llama-cpp-python"),
     ];
     // GCC 12 leaves out most of what llama.cpp writes before it configures tiles, and the result crashes.
-    if machine::has_tiles() && std::env::var_os("CC").is_none() {
-        let [c, cxx] = debian::require_clang()?;
-        settings.extend([("CC", c), ("CXX", cxx)]);
-    }
-    environment::provide(&folder, &requirements, tools, &settings)
+    let clang = machine::has_tiles() && std::env::var_os("CC").is_none();
+    let compilation = Compilation { settings: &settings, clang };
+    environment::provide(&folder, &requirements, tools, &compilation)
         .context("llama.cpp could not be installed (--ours-only leaves it out)")
 }
 

@@ -10,18 +10,32 @@ use crate::install::debian;
 use crate::process;
 use crate::workspace::Tools;
 
-/// A virtual environment with exactly what `requirements` asks for, made anew when that has changed; returns its
-/// Python.
-///
-/// `settings` are environment variables for pip, for packages that are compiled: those find `tools` on their PATH.
+/// How packages are compiled that come as source. They find the tools on their PATH.
+#[derive(Default)]
+pub struct Compilation<'a> {
+    /// Environment variables for pip.
+    pub settings: &'a [(&'a str, &'a str)],
+    /// By clang, which is installed when it is needed.
+    pub clang: bool,
+}
+
+/// What an environment's stamp says when all of it is there.
+fn stamp(requirements: &str, compilation: &Compilation<'_>) -> String {
+    let by = if compilation.clang { "# compiled by clang\n" } else { "" };
+    format!("{requirements}{by}")
+}
+
+/// A virtual environment with exactly what `requirements` asks for, made anew when that has changed or is to be compiled by something
+/// else; returns its Python.
 pub fn provide(
     folder: &Path,
     requirements: &Path,
     tools: &Tools,
-    settings: &[(&str, &str)],
+    compilation: &Compilation<'_>,
 ) -> Result<PathBuf> {
     let wanted =
         fs::read_to_string(requirements).with_context(|| requirements.display().to_string())?;
+    let wanted = self::stamp(&wanted, compilation);
     let stamp = folder.join("installed-requirements.txt");
     let python = folder.join("bin/python");
     // Until the end of this function: a second run would begin by clearing what the first has half done.
@@ -42,7 +56,11 @@ pub fn provide(
     command
         .args(["-m", "pip", "install", "--disable-pip-version-check", "--requirement"])
         .arg(requirements)
-        .envs(settings.iter().copied());
+        .envs(compilation.settings.iter().copied());
+    if compilation.clang {
+        let [c, cxx] = debian::require_clang()?;
+        command.env("CC", c).env("CXX", cxx);
+    }
     tools.put_on_path(&mut command)?;
     process::run_showing_errors(&mut command)
         .with_context(|| format!("could not install the packages of {}", requirements.display()))?;
@@ -100,8 +118,11 @@ mod tests {
         let stamp = environment.join("installed-requirements.txt");
         fs::create_dir(&environment).unwrap();
         fs::write(&stamp, "some-package==1\n").unwrap();
-        let python = provide(&environment, &requirements, &Tools::none(), &[]).unwrap();
+        let python =
+            provide(&environment, &requirements, &Tools::none(), &Compilation::default()).unwrap();
         assert_eq!(python, environment.join("bin/python"));
+        let by_clang = Compilation { clang: true, ..Compilation::default() };
+        assert!(!is_installed(&stamp, &self::stamp("some-package==1\n", &by_clang)));
         assert!(!is_installed(&stamp, "some-package==2\n"));
         assert!(!is_installed(&folder.path().join("none"), "some-package==1\n"));
     }
