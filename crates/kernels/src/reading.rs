@@ -107,7 +107,7 @@ fn median(times: &mut [u64]) -> u64 {
 mod tests {
     use super::*;
 
-    /// Goes through products of these bytes, each way taking so many nanoseconds per KiB; how often each way was taken, and the last.
+    /// Goes through products of these bytes, each way taking so many nanoseconds per KiB; how often each way was taken.
     fn learn(reading: &Reading, sizes: &[usize], rates: [u64; 2], rounds: usize) -> [usize; 2] {
         let mut taken = [0; 2];
         for n in 0..rounds {
