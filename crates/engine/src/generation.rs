@@ -80,9 +80,7 @@ impl<R: Runner> Generator<R> {
         let valid = sampling.validate(self.runner.vocabulary());
         valid.map_err(InvalidParameter::into_engine_error)?;
         self.check(prompt)?;
-        let kept = if self.runner.reuses_prefixes() { shared(&self.cached, prompt) } else { 0 };
-        // At least the prompt's last token runs again: its logits are wanted.
-        self.cached.truncate(kept.min(prompt.len() - 1));
+        self.keep_prefix(prompt);
         Ok(Generation {
             generator: self,
             tokens: prompt.to_vec(),
@@ -93,14 +91,21 @@ impl<R: Runner> Generator<R> {
         })
     }
 
-    /// The logits `[V]` at the last position of a prompt.
+    /// The logits `[V]` at the last position of a prompt. As for [`Self::generate`], what the cache holds of it is not computed anew.
     ///
     /// # Errors
     /// As [`Self::generate`], and whatever the runner reports.
     pub fn logits(&mut self, prompt: &[u32]) -> Result<Vec<f32>, EngineError<R::Error>> {
         self.check(prompt)?;
-        self.cached.clear();
+        self.keep_prefix(prompt);
         self.advance(prompt, prompt.len())
+    }
+
+    /// Forgets what the cache holds besides a prefix of `prompt`, which has passed [`Self::check`].
+    fn keep_prefix(&mut self, prompt: &[u32]) {
+        let kept = if self.runner.reuses_prefixes() { shared(&self.cached, prompt) } else { 0 };
+        // At least the prompt's last token runs again: its logits are wanted.
+        self.cached.truncate(kept.min(prompt.len() - 1));
     }
 
     fn check(&self, prompt: &[u32]) -> Result<(), EngineError<R::Error>> {

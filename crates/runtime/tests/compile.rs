@@ -84,6 +84,22 @@ fn errors_show_the_line() {
     assert_eq!(names(folder.path()).len(), 1, "only the text is left");
 }
 
+/// What no compiler flag may turn off.
+#[test]
+fn shapes_that_do_not_fit_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = VmfbCache::new(folder.path());
+    let text = "module @m {
+      func.func @main(%x: tensor<4xf32>) -> tensor<5xf32> {
+        %y = stablehlo.reshape %x : (tensor<4xf32>) -> tensor<5xf32>
+        return %y : tensor<5xf32>
+      }
+    }";
+    let failure = failure(cache.compile(&support::toolchain(), text, &Target::Host));
+    assert_eq!(failure.outcome, Outcome::Rejected);
+    assert!(failure.to_string().contains("number of output elements (5)"), "{failure}");
+}
+
 #[test]
 fn unknown_processors_end_the_compiler_not_us() {
     let folder = tempfile::tempdir().unwrap();

@@ -129,4 +129,13 @@ fn logits_are_those_of_the_last_position() {
     let logits = generator.logits(&prompt).unwrap();
     let largest = logits.iter().position(|logit| *logit == 1.0).unwrap();
     assert_eq!(largest as u32, hand(&prompt, 1)[0]);
+    // Again, of what the cache holds all but the last of, and of what it holds the beginning of.
+    generator.runner().journal().clear();
+    assert_eq!(generator.logits(&prompt).unwrap(), logits);
+    let mut other = prompt[..9].to_vec();
+    other.extend([1, 2, 3, 4]);
+    let logits = generator.logits(&other).unwrap();
+    assert_eq!(generator.runner().journal().steps(), [1, 4]);
+    let mut fresh = Generator::new(runner());
+    assert_eq!(fresh.logits(&other).unwrap(), logits);
 }
