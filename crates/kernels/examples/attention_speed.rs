@@ -1,6 +1,6 @@
 //! Times attention in the shape of Llama-3.2-1B (8 key-value heads × 4 × 64, 16 layers).
 //!
-//! `cargo run --release -p stablemate-kernels --example attention_speed -- [threads] [isa] [part of a step's name]`
+//! `cargo run --release -p stablemate-kernels --example attention_speed -- [threads] [isa] [part of a step's name, such as "at 4096 f16"]`
 
 use std::time::Instant;
 
@@ -41,8 +41,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ];
     println!("{:<24}{:>6}{:>12}{:>10}{:>12}", "", "", "ms (16 l.)", "GB/s", "GFLOP/s");
     for element in [CacheElement::F32, CacheElement::F16, CacheElement::Q8] {
-        for step in steps.iter().filter(|step| step.name.contains(&wanted)) {
-            measure(&kernels, step, element)?;
+        for step in &steps {
+            if format!("{} {}", step.name, element.name()).contains(&wanted) {
+                measure(&kernels, step, element)?;
+            }
         }
     }
     Ok(())

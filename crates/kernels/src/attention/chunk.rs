@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::element::{F16, F32, I8, decode, scale};
 use super::plan::Run;
-use super::products::{Mixed, Queries, Rows, mix, rows_at_once, scores};
+use super::products::{Ahead, Mixed, Queries, Rows, mix, rows_at_once, scores};
 use super::scratch::Scratch;
 use super::softmax::{HEADER, Scores, weigh};
 use super::task::{Call, Task};
@@ -126,20 +126,27 @@ impl Task<'_> {
                 // SAFETY: the caller's contract; rows of the tile are either the cache's or decoded ones.
                 unsafe {
                     let mut rows = Rows { at: scratch.keys.add(start), offset: head * bytes };
+                    let mut ahead = None;
                     if near {
-                        let next = Rows { at: scratch.keys.add(tile.end), offset: 0 };
-                        self.prefetch::<S>(next, seen.end.saturating_sub(tile.end), head, bytes);
+                        ahead = Some(match tile.end < seen.end {
+                            true => self.ahead(scratch.keys, tile.end..seen.end, head, bytes),
+                            // After the keys come the values.
+                            false => {
+                                let bytes = self.call.value_bytes;
+                                self.ahead(scratch.values, seen.clone(), head, bytes)
+                            }
+                        });
                     } else {
                         rows = self.decode::<S>(rows, tile.len(), width, scratch);
                     }
-                    self.tile_products::<S>((run, chunk, head), &tile, rows, near, scratch);
+                    self.tile_products::<S>((run, chunk, head), &tile, rows, ahead, scratch);
                 }
             }
             start = tile.end;
         }
     }
 
-    /// The products of a head's rows with the keys of a tile. `near`: the rows are the cache's.
+    /// The products of a head's rows with the keys of a tile. What lies `ahead` is known where the rows are the cache's.
     ///
     /// # Safety
     /// As [`Self::chunk`]; `keys` has the tile's rows.
@@ -149,10 +156,13 @@ impl Task<'_> {
         (run, chunk, head): (Run, usize, usize),
         tile: &Range<usize>,
         keys: Rows,
-        near: bool,
+        ahead: Option<Ahead>,
         scratch: &Scratch,
     ) {
         let (call, rows, vectors) = (self.call, scratch.rows, self.call.key_vectors());
+        let near = ahead.is_some();
+        let mut ahead = ahead.unwrap_or_default();
+        let lines = ahead.len().div_ceil(rows.div_ceil(rows_at_once(S::ISA)));
         let mut row = 0;
         while row < rows {
             let count = (rows - row).min(rows_at_once(S::ISA));
@@ -167,14 +177,15 @@ impl Task<'_> {
                     let queries = Queries { first, stride: 16 * vectors, rows: count };
                     let to = scratch.weights.add((head * rows + row) * CHUNK + slot);
                     let keys = keys.from(slot - tile.start);
+                    let (to, ahead) = ((to, CHUNK), (&mut ahead, lines));
                     match (near, call.attention.element) {
                         (true, CacheElement::F16) => {
-                            scores::<S, F16>(queries, keys, vectors, to, CHUNK)
+                            scores::<S, F16>(queries, keys, vectors, to, ahead)
                         }
                         (true, CacheElement::Q8) => {
-                            scores::<S, I8>(queries, keys, vectors, to, CHUNK)
+                            scores::<S, I8>(queries, keys, vectors, to, ahead)
                         }
-                        _ => scores::<S, F32>(queries, keys, vectors, to, CHUNK),
+                        _ => scores::<S, F32>(queries, keys, vectors, to, ahead),
                     }
                 }
                 slot += 16;
@@ -206,20 +217,21 @@ impl Task<'_> {
                 // SAFETY: the caller's contract; rows of the tile are either the cache's or decoded ones.
                 unsafe {
                     let mut rows = Rows { at: scratch.values.add(start), offset: head * bytes };
+                    let mut ahead = None;
                     if near {
-                        let next = Rows { at: scratch.values.add(tile.end), offset: 0 };
-                        self.prefetch::<S>(next, seen.end - tile.end, head, bytes);
+                        let next = tile.end..seen.end;
+                        ahead = Some(self.ahead(scratch.values, next, head, bytes));
                     } else {
                         rows = self.decode::<S>(rows, tile.len(), width, scratch);
                     }
-                    self.tile_mixtures::<S>((run, chunk, head), &tile, rows, near, scratch);
+                    self.tile_mixtures::<S>((run, chunk, head), &tile, rows, ahead, scratch);
                 }
             }
             start = tile.end;
         }
     }
 
-    /// Adds the weighted values of a tile to a head's sums. `near`: the rows are the cache's.
+    /// Adds the weighted values of a tile to a head's sums. What lies `ahead` is known where the rows are the cache's.
     ///
     /// # Safety
     /// As [`Self::chunk`]; `values` has the tile's rows.
@@ -229,10 +241,13 @@ impl Task<'_> {
         (run, chunk, head): (Run, usize, usize),
         tile: &Range<usize>,
         values: Rows,
-        near: bool,
+        ahead: Option<Ahead>,
         scratch: &Scratch,
     ) {
         let (call, rows, vectors) = (self.call, scratch.rows, self.call.value_vectors());
+        let near = ahead.is_some();
+        let mut ahead = ahead.unwrap_or_default();
+        let lines = ahead.len().div_ceil(rows.div_ceil(rows_at_once(S::ISA)));
         let stride = call.partial_stride();
         let mut row = 0;
         while row < rows {
@@ -255,14 +270,15 @@ impl Task<'_> {
                         rows: count,
                     };
                     let values = values.from(slots.start - tile.start);
+                    let ahead = (&mut ahead, lines);
                     match (near, call.attention.element) {
                         (true, CacheElement::F16) => {
-                            mix::<S, F16>(mixed, values, slots.len(), vectors)
+                            mix::<S, F16>(mixed, values, slots.len(), vectors, ahead)
                         }
                         (true, CacheElement::Q8) => {
-                            mix::<S, I8>(mixed, values, slots.len(), vectors)
+                            mix::<S, I8>(mixed, values, slots.len(), vectors, ahead)
                         }
-                        _ => mix::<S, F32>(mixed, values, slots.len(), vectors),
+                        _ => mix::<S, F32>(mixed, values, slots.len(), vectors, ahead),
                     }
                 }
             }
@@ -329,24 +345,18 @@ impl Task<'_> {
         Rows { at: scratch.decoded_rows, offset: 0 }
     }
 
-    /// Asks for a head's share of the slots that come next, `count` or fewer, all heads' rows: so that memory
-    /// is read in its order.
-    ///
-    /// # Safety
-    /// As all functions of [`Simd`]; there are `count` rows.
+    /// A head's share of what comes `next`, of all heads' rows: so that memory is read in its order.
     #[inline(always)]
-    unsafe fn prefetch<S: Simd>(&self, next: Rows, count: usize, head: usize, bytes: usize) {
+    fn ahead(
+        &self,
+        rows: *const *const u8,
+        next: Range<usize>,
+        head: usize,
+        bytes: usize,
+    ) -> Ahead {
         let heads = self.heads.len();
-        let share = NEAR * head / heads..NEAR * (head + 1) / heads;
-        for slot in share.start..share.end.min(count) {
-            // SAFETY: the row is there; any address may be asked for.
-            unsafe {
-                let rows = *next.at.add(slot);
-                for line in 0..(heads * bytes).div_ceil(64) {
-                    S::prefetch(rows.wrapping_add(64 * line));
-                }
-            }
-        }
+        let share = |head: usize| (next.start + NEAR * head / heads).min(next.end);
+        Ahead::new(rows, share(head)..share(head + 1), heads * bytes)
     }
 }
 

@@ -63,6 +63,68 @@ impl Rows {
     }
 }
 
+/// Cache lines that will be read soon, in the order of memory. They are asked for a few at a time between products: a core can wait for
+/// some dozens, and does nothing else when it is to wait for more.
+pub(super) struct Ahead {
+    /// Rows whose lines are asked for: those of slots from here on.
+    rows: *const *const u8,
+    slots: usize,
+    /// Lines of a slot.
+    lines: usize,
+    line: usize,
+}
+
+impl Default for Ahead {
+    /// Nothing.
+    fn default() -> Self {
+        Self::new(std::ptr::null(), 0..0, 0)
+    }
+}
+
+impl Ahead {
+    /// The slots whose rows begin at `rows[slots]`, `bytes` each.
+    pub fn new(rows: *const *const u8, slots: std::ops::Range<usize>, bytes: usize) -> Self {
+        let count = slots.end.saturating_sub(slots.start);
+        Self {
+            rows: rows.wrapping_add(slots.start),
+            slots: count,
+            lines: bytes.div_ceil(64),
+            line: 0,
+        }
+    }
+
+    /// Lines that are left.
+    pub fn len(&self) -> usize {
+        self.slots * self.lines - self.line
+    }
+
+    /// Asks for the next `count` lines, or as many as there are.
+    ///
+    /// # Safety
+    /// As all functions of [`Simd`]; the rows are there.
+    #[inline(always)]
+    unsafe fn fetch<S: Simd>(&mut self, count: usize) {
+        let mut left = count;
+        while left > 0 && self.slots > 0 {
+            let lines = left.min(self.lines - self.line);
+            // SAFETY: there is a row; any address may be asked for.
+            unsafe {
+                let from = (*self.rows).wrapping_add(64 * self.line);
+                for line in 0..lines {
+                    S::prefetch(from.wrapping_add(64 * line));
+                }
+            }
+            left -= lines;
+            self.line += lines;
+            if self.line == self.lines {
+                self.line = 0;
+                self.slots -= 1;
+                self.rows = self.rows.wrapping_add(1);
+            }
+        }
+    }
+}
+
 /// Some rows of queries, filled up with zeros to whole vectors.
 #[derive(Clone, Copy)]
 pub(super) struct Queries {
@@ -74,7 +136,7 @@ pub(super) struct Queries {
 }
 
 /// The products of queries with the sixteen rows of `keys`; each query's go to `scores`, rows of which
-/// are `stride` apart.
+/// are `stride` apart. Meanwhile so many lines `ahead` are asked for.
 ///
 /// # Safety
 /// As all functions of [`Simd`]; queries and keys have `vectors` vectors.
@@ -83,12 +145,15 @@ pub(super) unsafe fn scores<S: Simd, E: Element>(
     queries: Queries,
     keys: Rows,
     vectors: usize,
-    scores: *mut f32,
-    stride: usize,
+    (scores, stride): (*mut f32, usize),
+    (ahead, lines): (&mut Ahead, usize),
 ) {
     // SAFETY: the caller's contract.
     unsafe {
-        by_rows!(queries.rows, scores_of::<S, E>(queries, keys, vectors, scores, stride));
+        by_rows!(
+            queries.rows,
+            scores_of::<S, E>(queries, keys, vectors, (scores, stride), (ahead, lines))
+        );
     }
 }
 
@@ -99,13 +164,15 @@ unsafe fn scores_of<S: Simd, E: Element, const ROWS: usize>(
     queries: Queries,
     keys: Rows,
     vectors: usize,
-    scores: *mut f32,
-    stride: usize,
+    (scores, stride): (*mut f32, usize),
+    (ahead, lines): (&mut Ahead, usize),
 ) {
     // SAFETY: the caller's contract.
     unsafe {
         let mut folded = [[S::zero(); 4]; ROWS];
+        let lines = lines.div_ceil(4);
         for quarter in 0..4 {
+            ahead.fetch::<S>(lines);
             let keys = keys.from(4 * quarter);
             let mut sums = [[S::zero(); 4]; ROWS];
             if columns_at_once(S::ISA) == 4 {
@@ -177,7 +244,7 @@ pub(super) struct Mixed {
     pub rows: usize,
 }
 
-/// Adds `weight · value` of the slots with the rows `values`, one after the other.
+/// Adds `weight · value` of the slots with the rows `values`, one after the other. Meanwhile so many lines `ahead` are asked for.
 ///
 /// # Safety
 /// As all functions of [`Simd`]; sums and values have `vectors` vectors, weights and `values` `slots`.
@@ -187,10 +254,11 @@ pub(super) unsafe fn mix<S: Simd, E: Element>(
     values: Rows,
     slots: usize,
     vectors: usize,
+    (ahead, lines): (&mut Ahead, usize),
 ) {
     // SAFETY: the caller's contract.
     unsafe {
-        by_rows!(mixed.rows, mix_rows::<S, E>(mixed, values, slots, vectors));
+        by_rows!(mixed.rows, mix_rows::<S, E>(mixed, values, slots, vectors, (ahead, lines)));
     }
 }
 
@@ -202,15 +270,19 @@ unsafe fn mix_rows<S: Simd, E: Element, const ROWS: usize>(
     values: Rows,
     slots: usize,
     vectors: usize,
+    (ahead, lines): (&mut Ahead, usize),
 ) {
     let mut vector = 0;
+    let lines = lines.div_ceil(vectors.div_ceil(columns_at_once(S::ISA)));
     // SAFETY: the caller's contract.
     unsafe {
         while vector + 4 <= vectors && columns_at_once(S::ISA) >= 4 {
+            ahead.fetch::<S>(lines);
             mix_vectors::<S, E, ROWS, 4>(mixed, values, slots, vector);
             vector += 4;
         }
         while vector + 2 <= vectors {
+            ahead.fetch::<S>(lines);
             mix_vectors::<S, E, ROWS, 2>(mixed, values, slots, vector);
             vector += 2;
         }

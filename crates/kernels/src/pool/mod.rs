@@ -1,6 +1,7 @@
 //! Worker threads: short parallel regions, started and ended in about a microsecond.
 //!
-//! A region is a number of tasks, which the caller and the workers claim one by one. The caller waits
+//! A region is a number of tasks, of which the caller and each worker have a share. They claim their own one by one, then those of
+//! others: memory that two threads write is touched when a thread runs out of work, not with every task. The caller waits
 //! for claimed tasks, never for a worker: one that the operating system does not run claims nothing
 //! and delays nobody. What can delay is a worker that loses its core *within* a task. Therefore the caller
 //! gives up its own core after a short wait (so that the worker can move there), and a worker that
@@ -13,7 +14,7 @@ mod tests;
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -43,35 +44,40 @@ thread_local! {
 /// Worker threads, which run until the pool is dropped.
 pub struct Pool {
     shared: Arc<Shared>,
-    /// One region at a time.
-    region: Mutex<Region>,
+    /// Held while a region runs: one at a time.
+    rest: Mutex<Rest>,
     handles: Vec<JoinHandle<()>>,
 }
 
-/// What only the thread that runs a region uses.
-struct Region {
-    generation: u32,
-    rest: Rest,
-}
-
 struct Shared {
-    /// The region's generation (high half) and its number of unclaimed tasks (low half). Both in one
-    /// word, so that a task of a past region cannot be claimed.
-    ticket: AtomicU64,
-    /// Which tasks each thread of the region takes first: the caller, then the workers.
+    /// Which tasks each thread of the region may still claim: the caller, then the workers.
     shares: Vec<Share>,
-    /// A `Task` on the caller's stack. Valid for whoever has claimed a task, until it counts as done.
-    task: AtomicPtr<Task<'static>>,
-    /// Tasks that are not done.
-    left: AtomicUsize,
-    /// Whether a task of the region has panicked: the others are skipped.
-    failed: AtomicBool,
+    published: Published,
+    /// Tasks that are not known to be done.
+    left: Alone<AtomicUsize>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// The caller, while it sleeps.
     caller: Mutex<Option<Thread>>,
     stop: AtomicBool,
     workers: Vec<Worker>,
 }
+
+/// What the caller writes and the workers read.
+#[derive(Default)]
+#[repr(align(128))]
+struct Published {
+    /// Changes with each region: what workers look at. All else is there before.
+    generation: AtomicU32,
+    /// A `Task` on the caller's stack. Valid for whoever has claimed a task, until it counts as done.
+    task: AtomicPtr<Task<'static>>,
+    /// Whether a task of the region has panicked: the others are skipped.
+    failed: AtomicBool,
+}
+
+/// In cache lines of its own.
+#[derive(Default)]
+#[repr(align(128))]
+struct Alone<T>(T);
 
 /// Consecutive tasks, the first (low half) up to the last, which is not included (high half). Whose share it is takes
 /// the first of them, so that it goes through memory in order; others take the last once their own are done.
@@ -81,10 +87,11 @@ struct Share(AtomicU64);
 
 impl Share {
     fn set(&self, first: usize, end: usize) {
-        self.0.store((end as u64) << 32 | first as u64, Ordering::Relaxed);
+        // Whoever takes a task has to see what was published before.
+        self.0.store((end as u64) << 32 | first as u64, Ordering::Release);
     }
 
-    /// Takes one task, if there is one.
+    /// Claims one task, if there is one.
     fn take(&self, own: bool) -> Option<usize> {
         let mut share = self.0.load(Ordering::Relaxed);
         loop {
@@ -97,7 +104,7 @@ impl Share {
                 false => (end - 1, (end - 1) << 32 | first),
             };
             let taken =
-                self.0.compare_exchange_weak(share, rest, Ordering::Relaxed, Ordering::Relaxed);
+                self.0.compare_exchange_weak(share, rest, Ordering::Acquire, Ordering::Relaxed);
             match taken {
                 Ok(_) => return Some(task as usize),
                 Err(current) => share = current,
@@ -124,11 +131,9 @@ impl Pool {
     pub fn new(threads: usize) -> Self {
         let count = threads.max(1) - 1;
         let shared = Arc::new(Shared {
-            ticket: AtomicU64::new(0),
             shares: (0..=count).map(|_| Share::default()).collect(),
-            task: AtomicPtr::new(std::ptr::null_mut()),
-            left: AtomicUsize::new(0),
-            failed: AtomicBool::new(false),
+            published: Published::default(),
+            left: Alone::default(),
             panic: Mutex::new(None),
             caller: Mutex::new(None),
             stop: AtomicBool::new(false),
@@ -140,8 +145,8 @@ impl Pool {
             thread::Builder::new().name(name).spawn(move || shared.work(index)).ok()
         };
         let handles: Vec<_> = (0..count).map_while(start).collect();
-        let region = Mutex::new(Region { generation: 0, rest: Rest::new(handles.len()) });
-        Self { shared, region, handles }
+        let rest = Mutex::new(Rest::new(handles.len()));
+        Self { shared, rest, handles }
     }
 
     /// Threads that work on a region.
@@ -160,35 +165,37 @@ impl Pool {
             (0..tasks).for_each(task);
             return;
         }
-        let mut region = lock(&self.region);
+        let mut rest = lock(&self.rest);
         let now = Instant::now();
-        let awake = region.rest.update(now, &self.shared.workers);
+        let awake = rest.update(now, &self.shared.workers);
         if awake == 0 {
             let _inside = Inside::enter();
             (0..tasks).for_each(task);
             return;
         }
-        self.publish(&mut region, tasks, &task);
+        self.publish(tasks, &task);
         self.wake(tasks - 1);
         {
             let _inside = Inside::enter();
-            self.shared.claim(region.generation, 0);
+            self.shared.work_on(0);
         }
-        self.wait(&mut region, now);
+        self.wait(&mut rest, now);
         // Nobody can claim any more, and all claimed tasks are done: `task` is not used from here on.
-        self.shared.task.store(std::ptr::null_mut(), Ordering::Relaxed);
+        self.shared.published.task.store(std::ptr::null_mut(), Ordering::Relaxed);
         let panic = lock(&self.shared.panic).take();
-        drop(region);
+        drop(rest);
         if let Some(panic) = panic {
             resume_unwind(panic);
         }
     }
 
-    fn publish(&self, region: &mut Region, tasks: usize, task: &Task<'_>) {
+    fn publish(&self, tasks: usize, task: &Task<'_>) {
         let shared = &self.shared;
-        region.generation = region.generation.wrapping_add(1);
-        shared.failed.store(false, Ordering::Relaxed);
-        shared.left.store(tasks, Ordering::Relaxed);
+        let published = &shared.published;
+        published.failed.store(false, Ordering::Relaxed);
+        let task = std::ptr::from_ref(task).cast_mut().cast::<Task<'static>>();
+        published.task.store(task, Ordering::Relaxed);
+        shared.left.0.store(tasks, Ordering::Relaxed);
         // No allocation here: a decode step publishes some hundred regions.
         let workers =
             || shared.workers.iter().map(|worker| !worker.resting.load(Ordering::Relaxed));
@@ -199,11 +206,8 @@ impl Pool {
             share.set(tasks * place / threads, tasks * next / threads);
             place = next;
         }
-        let task = std::ptr::from_ref(task).cast_mut().cast::<Task<'static>>();
-        shared.task.store(task, Ordering::Relaxed);
-        let ticket = u64::from(region.generation) << 32 | tasks as u64;
-        // Sequentially consistent, as the workers' `asleep`: either they see the ticket or they are woken.
-        shared.ticket.store(ticket, Ordering::SeqCst);
+        // Sequentially consistent, as the workers' `asleep`: either they see it or they are woken.
+        published.generation.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Wakes up to `most` workers that sleep.
@@ -218,31 +222,31 @@ impl Pool {
     }
 
     /// Returns when all tasks are done.
-    fn wait(&self, region: &mut Region, start: Instant) {
+    fn wait(&self, rest: &mut Rest, start: Instant) {
         let shared = &self.shared;
-        let done = || shared.left.load(Ordering::Acquire) == 0;
+        let done = || shared.left.0.load(Ordering::Acquire) == 0;
         if done() {
-            region.rest.went_well(start);
+            rest.went_well(start);
             return;
         }
         let idle = Instant::now();
         while idle.elapsed() < CALLER_SPIN {
             for _ in 0..LOOKS {
                 if done() {
-                    region.rest.went_well(start);
+                    rest.went_well(start);
                     return;
                 }
                 std::hint::spin_loop();
             }
         }
-        region.rest.suspect(&shared.workers);
+        rest.suspect(&shared.workers);
         *lock(&shared.caller) = Some(thread::current());
         while !done() {
             thread::park();
         }
         *lock(&shared.caller) = None;
         let now = Instant::now();
-        region.rest.blame(&shared.workers, idle - start, now - idle, now);
+        rest.blame(&shared.workers, idle - start, now - idle, now);
     }
 }
 
@@ -269,14 +273,14 @@ impl Shared {
                 continue;
             }
             worker.busy.store(true, Ordering::Relaxed);
-            self.claim(generation, index + 1);
+            self.work_on(index + 1);
             worker.busy.store(false, Ordering::Relaxed);
         }
     }
 
     /// Waits for a generation other than `seen`; none if the pool ends.
     fn next_region(&self, worker: &Worker, seen: u32) -> Option<u32> {
-        let generation = || (self.ticket.load(Ordering::SeqCst) >> 32) as u32;
+        let generation = || self.published.generation.load(Ordering::SeqCst);
         loop {
             let idle = Instant::now();
             while idle.elapsed() < WORKER_SPIN {
@@ -298,58 +302,41 @@ impl Shared {
         }
     }
 
-    /// Claims and runs tasks of a generation until none is left. `thread` says whose share comes first.
-    fn claim(&self, generation: u32, thread: usize) {
-        let mut ticket = self.ticket.load(Ordering::Acquire);
-        loop {
-            let (now, left) = ((ticket >> 32) as u32, ticket & 0xFFFF_FFFF);
-            if now != generation || left == 0 {
-                return;
-            }
-            match self.ticket.compare_exchange_weak(
-                ticket,
-                ticket - 1,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            ) {
-                Err(current) => ticket = current,
-                Ok(_) => {
-                    // SAFETY: a task of this generation is claimed and not done, hence its `run` has not
-                    // returned, and what it published is alive.
-                    let task = unsafe { *self.task.load(Ordering::Relaxed) };
-                    self.execute(self.take(thread), task);
-                    self.finish();
-                    ticket = self.ticket.load(Ordering::Acquire);
-                }
-            }
+    /// Claims and runs tasks, those of the thread's own share first, until there are none.
+    ///
+    /// Nothing says which region a task is of, and nothing has to: shares of a region that has ended are empty, and a region does not end
+    /// before whoever has claimed a task of it has counted that as done. So who comes late works on the present region.
+    fn work_on(&self, thread: usize) {
+        let mut done = 0;
+        while let Some(index) = self.claim(thread) {
+            // SAFETY: a task is claimed and does not count as done, hence its region's `run` has not returned, and what it published
+            // before the shares is there and alive.
+            let task = unsafe { *self.published.task.load(Ordering::Relaxed) };
+            self.execute(index, task);
+            done += 1;
         }
+        self.finish(done);
     }
 
-    /// The task that a claim stands for. There are as many in all shares as there are claims.
-    fn take(&self, thread: usize) -> usize {
-        loop {
-            let own = self.shares.get(thread).and_then(|share| share.take(true));
-            let taken = own.or_else(|| self.shares.iter().find_map(|share| share.take(false)));
-            if let Some(task) = taken {
-                return task;
-            }
-            std::hint::spin_loop();
-        }
+    fn claim(&self, thread: usize) -> Option<usize> {
+        let own = self.shares.get(thread).and_then(|share| share.take(true));
+        own.or_else(|| self.shares.iter().find_map(|share| share.take(false)))
     }
 
     fn execute(&self, index: usize, task: Task<'_>) {
-        if self.failed.load(Ordering::Relaxed) {
+        if self.published.failed.load(Ordering::Relaxed) {
             return;
         }
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task(index))) {
-            self.failed.store(true, Ordering::Relaxed);
+            self.published.failed.store(true, Ordering::Relaxed);
             lock(&self.panic).get_or_insert(panic);
         }
     }
 
-    /// Counts a task as done. The last one wakes the caller, if it sleeps.
-    fn finish(&self) {
-        if self.left.fetch_sub(1, Ordering::SeqCst) == 1
+    /// Counts tasks as done. Who counts the last one wakes the caller, if it sleeps.
+    fn finish(&self, done: usize) {
+        if done > 0
+            && self.left.0.fetch_sub(done, Ordering::SeqCst) == done
             && let Some(caller) = lock(&self.caller).as_ref()
         {
             caller.unpark();
