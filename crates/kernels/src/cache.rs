@@ -216,7 +216,9 @@ unsafe fn write_q8<S: Simd>(row: &[f32], to: *mut u8) {
     let (vectors, rest) = row.as_chunks::<16>();
     // SAFETY: the caller's contract; the last lanes go through a vector of their own.
     unsafe {
-        let last = S::load_part(rest.as_ptr(), rest.len());
+        // (A masked load of nothing is a slow one.)
+        let last =
+            if rest.is_empty() { S::zero() } else { S::load_part(rest.as_ptr(), rest.len()) };
         // Zero times anything finite is zero: the sum tells whether a value is not.
         let mut largest = S::absolute(last);
         let mut check = S::multiply(last, S::zero());

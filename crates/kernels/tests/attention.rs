@@ -119,6 +119,29 @@ fn long_contexts_are_cut() {
     }
 }
 
+/// Its partial result is the last that there is: behind it, nothing may be read (which the address sanitizer sees where the memory is as
+/// large as it must be, that of a new thread).
+#[test]
+fn the_last_token_of_a_cut_run_sees_its_last_chunk_only() {
+    let mut shape = Shape { sequences: 1, context: 727, ..ordinary(CacheElement::F16) };
+    shape.attention = Attention { kv_heads: 1, group: 1, window: 200, ..shape.attention };
+    let mut step = Step::new(&Shape { tokens: 4000, ..shape });
+    // The first sees slots of two chunks.
+    step.positions = (695..727).collect();
+    step.sequences = vec![0; 32];
+    step.query.truncate(32 * 64);
+    let reference = step.reference();
+    for [one, three] in KERNELS.iter() {
+        for kernels in [one, three] {
+            let out = std::thread::scope(|scope| scope.spawn(|| step.run(kernels)).join()).unwrap();
+            for (index, (&found, &expected)) in out.iter().zip(&reference).enumerate() {
+                let close = (f64::from(found) - expected).abs() < 3e-5;
+                assert!(close, "{}: {index}: {found}, {expected} expected", kernels.isa());
+            }
+        }
+    }
+}
+
 #[test]
 fn wide_heads() {
     for (key_width, value_width) in [(256, 256), (192, 128), (96, 96), (80, 80), (576, 512)] {

@@ -168,6 +168,9 @@ pub(super) unsafe fn finish<S: Simd>(
             S::store(S::multiply(S::load(sums.add(16 * vector)), share), to.add(16 * vector));
         }
         let (done, rest) = (width - width % 16, width % 16);
-        S::store_part(S::multiply(S::load(sums.add(done)), share), to.add(done), rest);
+        // Behind the last whole vector may be the end of the memory.
+        if rest > 0 {
+            S::store_part(S::multiply(S::load(sums.add(done)), share), to.add(done), rest);
+        }
     }
 }
