@@ -12,6 +12,9 @@ use crate::error::Error;
 /// No configuration or index comes near this; a larger file is something else under that name.
 const LARGEST_TEXT: u64 = 256 << 20;
 
+/// Linux maps so many bytes of a file around one that is touched, if it has them in memory.
+const FAULT_AROUND: usize = 64 << 10;
+
 /// The text of a configuration or index.
 pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
     let file = File::open(path).map_err(|source| Error::io(path, source))?;
@@ -85,6 +88,8 @@ impl MappedFile {
             if range.end > self.map.len() || range.is_empty() {
                 return;
             }
+            // What lies before and was let go earlier may have come back with the first page of the range.
+            let range = range.start.saturating_sub(FAULT_AROUND)..range.end;
             // SAFETY: on a file mapping that nobody writes to, MADV_DONTNEED only drops cached
             // pages: a later read finds the same bytes in the file. The range is inside the map.
             let outcome = unsafe {

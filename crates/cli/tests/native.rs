@@ -76,6 +76,9 @@ fn measurements_on_request() {
         r#"{"kind": "decode", "tokens": 1, "sequences": 0}"#,
         // And on it goes.
         r#"{"kind": "decode", "tokens": 2}"#,
+        // What this reads is larger than all else here.
+        r#"{"kind": "bandwidth"}"#,
+        r#"{"kind": "memory"}"#,
     ];
     let mut input = child.stdin.take().unwrap();
     input.write_all((requests.join("\n") + "\n").as_bytes()).unwrap();
@@ -98,6 +101,9 @@ fn measurements_on_request() {
         assert!(message.contains(part), "{part:?} is not in {message:?}");
     }
     assert!(answers[9]["error"].is_string() && answers[10]["error"].is_string(), "{text}");
+    assert!(answers[12]["bytes_per_second"].as_f64().unwrap() > 1e8, "{text}");
+    let peak = |answer: &Value| answer["peak_resident_bytes"].as_u64().unwrap();
+    assert!(peak(&answers[3]) <= peak(&answers[13]) && peak(&answers[13]) < 250 << 20, "{text}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Measuring a loaded model: steps of chosen sizes, without sampling.
 
 use crate::executor::{Executor, ExecutorError};
-use crate::{Error, Model};
+use crate::{Error, Model, machine};
 use stablemate_engine::{EngineError, Room, Runner, StepInput};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ pub struct Bench {
     room: usize,
     /// Blocks that each sequence owns.
     pages: usize,
+    /// The most memory held before something else than the model took some.
+    peak: Option<usize>,
 }
 
 /// What a measurement took.
@@ -47,7 +49,7 @@ impl Bench {
         }
         executor.reserve(Room::of(sequences, tokens, executor.block_length()))?;
         let pages = tokens.div_ceil(executor.block_length());
-        Ok(Self { executor, filled: vec![0; sequences], room: tokens, pages })
+        Ok(Self { executor, filled: vec![0; sequences], room: tokens, pages, peak: None })
     }
 
     /// What runs the steps.
@@ -69,8 +71,17 @@ impl Bench {
     ///
     /// # Errors
     /// There is no memory.
-    pub fn read_bandwidth(&self) -> Result<f64, Error> {
-        Ok(self.executor.read_bandwidth()?)
+    pub fn read_bandwidth(&mut self) -> Result<f64, Error> {
+        self.peak = self.peak_resident();
+        let rate = self.executor.read_bandwidth();
+        machine::forget_peak();
+        Ok(rate?)
+    }
+
+    /// The most bytes of memory that this process has held at one time, as [`crate::peak_resident`] tells, but without the memory
+    /// that [`Self::read_bandwidth`] reads.
+    pub fn peak_resident(&self) -> Option<usize> {
+        machine::peak_resident().max(self.peak)
     }
 
     /// Processes a prompt of `tokens` tokens, from an empty context to the logits of its last token.

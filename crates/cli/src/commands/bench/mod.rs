@@ -50,14 +50,13 @@ fn measure(
         let depths = arguments.depth.iter().filter(|_| arguments.generate > 0);
         depths.flat_map(|depth| arguments.batch.iter().map(move |batch| (*batch, *depth)))
     };
-    // Everything once, to warm up; then memory is what the model takes, measuring left out.
+    // Everything once, to warm up.
     for &tokens in &prompts {
         bench.prefill(tokens)?;
     }
     for (sequences, depth) in generations() {
         bench.decode(arguments.generate, sequences, depth)?;
     }
-    let peak = stablemate::peak_resident();
     let mut rows = Vec::new();
     for &tokens in &prompts {
         let runs = repeat(arguments.repetitions, || Ok(bench.prefill(tokens)?))?;
@@ -75,7 +74,7 @@ fn measure(
         "arithmetic": executor.arithmetic(),
         "weight_bytes": executor.weight_bytes(),
         "load_seconds": load_seconds,
-        "peak_resident_bytes": peak,
+        "peak_resident_bytes": bench.peak_resident(),
         "programs": executor.preparations().iter().map(program).collect::<Vec<_>>(),
         "measurements": rows,
     }))

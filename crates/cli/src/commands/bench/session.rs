@@ -60,7 +60,7 @@ fn answer(bench: &mut Bench, request: Request) -> Value {
             Err(error) => Err(error),
         },
         Request::Memory {} => {
-            let (peak, now) = (stablemate::peak_resident(), stablemate::resident());
+            let (peak, now) = (bench.peak_resident(), stablemate::resident());
             return json!({"peak_resident_bytes": peak, "resident_bytes": now});
         }
     };
