@@ -8,7 +8,7 @@ mod norm;
 pub mod rope;
 mod trigonometry;
 
-pub use activation::Activation;
+pub use activation::{Activation, GatedActivation};
 pub use attention::{Gqa, Span};
 pub use block::{Block, PreNorm, Sandwich};
 pub use feed_forward::Gated;
