@@ -82,7 +82,7 @@ impl StepArgument {
     pub fn of(decoder: &Decoder) -> Vec<Self> {
         let mut all =
             vec![Self::Tokens, Self::Positions, Self::Sequences, Self::BlockTables, Self::Rows];
-        if decoder.needs_lengths() {
+        if decoder.needs_lengths {
             all.push(Self::Lengths);
         }
         all

@@ -5,7 +5,7 @@ use crate::kernels::{self, Addresses, Weight};
 use crate::parts::{Activation, Linear, Rope};
 use crate::{Param, ParamEntry, State};
 use stablemate_graph::{Builder, Direction, Scope, Value};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// Inputs, parameters and state of a step under construction, and what layers share.
 pub struct Step<'b> {
@@ -17,6 +17,7 @@ pub struct Step<'b> {
     params: Vec<(Value<'b>, ParamEntry)>,
     states: RefCell<Vec<Value<'b>>>,
     rotations: RefCell<Vec<(Rope, (Value<'b>, Value<'b>))>>,
+    side: Cell<Option<Value<'b>>>,
 }
 
 impl<'b> Step<'b> {
@@ -40,6 +41,7 @@ impl<'b> Step<'b> {
             params,
             states: RefCell::new(states),
             rotations: RefCell::default(),
+            side: Cell::new(None),
         }
     }
 
@@ -92,13 +94,15 @@ impl<'b> Step<'b> {
     }
 
     /// Products of one `x [T, I]` with several weights, with their biases.
-    pub fn linears<const N: usize>(&self, linears: [Linear; N], x: Value<'b>) -> [Value<'b>; N] {
-        let weights = linears.map(|linear| self.weight(linear.weight));
-        let products = kernels::linears(x, self.live(), weights);
-        std::array::from_fn(|n| match linears[n].bias {
-            Some(bias) => products[n] + self.param(bias),
-            None => products[n],
-        })
+    pub fn linears(&self, linears: &[Linear], x: Value<'b>) -> Vec<Value<'b>> {
+        let weights: Vec<Weight<'b>> =
+            linears.iter().map(|linear| self.weight(linear.weight)).collect();
+        let products = kernels::linears(x, self.live(), &weights).into_iter().zip(linears);
+        let biased = products.map(|(product, linear)| match linear.bias {
+            Some(bias) => product + self.param(bias),
+            None => product,
+        });
+        biased.collect()
     }
 
     /// `activation(x · gate) · (x · up)`: `x [T, I] → [T, O]`.
@@ -110,19 +114,37 @@ impl<'b> Step<'b> {
         x: Value<'b>,
     ) -> Value<'b> {
         if gate.bias.is_some() || up.bias.is_some() {
-            let [gate, up] = self.linears([gate, up], x);
+            let products = self.linears(&[gate, up], x);
+            let [gate, up] = products[..] else { return x };
             return activation.apply(gate.named("gate")) * up.named("up");
         }
         let weights = [self.weight(gate.weight), self.weight(up.weight)];
         kernels::gated(x, self.live(), weights, activation)
     }
 
-    /// Writes this step's keys or values `[T, K, W]` to a pool and returns the pool `[B, L, K, W]`.
-    pub fn write(&self, state: State, update: Value<'b>) -> Value<'b> {
+    /// Index of the layout in which the checkpoint holds a parameter.
+    pub fn layout(&self, param: Param) -> usize {
+        self.params[param.0].1.layout_index()
+    }
+
+    /// Writes this step's keys or values `[T, K, W]` to a pool `[B, L, K, W]`.
+    pub fn write(&self, state: State, update: Value<'b>) {
         let mut states = self.states.borrow_mut();
-        let pool = kernels::write(states[state.0], self.slots, update);
-        states[state.0] = pool;
-        pool
+        states[state.0] = kernels::write(states[state.0], self.slots, update);
+    }
+
+    /// A state after all writes so far.
+    pub fn state(&self, state: State) -> Value<'b> {
+        self.states.borrow()[state.0]
+    }
+
+    /// What [`Decoder::side`](crate::Decoder::side) computed.
+    pub fn side(&self) -> Option<Value<'b>> {
+        self.side.get()
+    }
+
+    pub(crate) fn set_side(&self, side: Value<'b>) {
+        self.side.set(Some(side));
     }
 
     /// The state after all writes so far, in order.

@@ -28,7 +28,7 @@ mod half;
 mod linear;
 mod unpack;
 
-pub use attention::{Addresses, Attention, attention};
+pub use attention::{Addresses, Attention, Span, attention};
 pub use cache::write;
 pub use embed::embed;
 pub use linear::{gated, linear, linears};
