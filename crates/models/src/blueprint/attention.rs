@@ -142,8 +142,7 @@ impl AttentionDraft<'_> {
     /// Norms `q_norm` and `k_norm` over whole projections, before the rotation.
     pub fn projection_norms(self, sizes: &Sizes) -> Self {
         let Gqa { kv_heads, group, head_dim, .. } = self.gqa;
-        let query =
-            self.at.norm_over("q_norm", sizes, [QUERY.of(kv_heads * group * head_dim)]);
+        let query = self.at.norm_over("q_norm", sizes, [QUERY.of(kv_heads * group * head_dim)]);
         let key = self.at.norm_over("k_norm", sizes, [KEY.of(kv_heads * head_dim)]);
         self.norms(query, key, NormExtent::Projection, false)
     }
@@ -165,7 +164,13 @@ impl AttentionDraft<'_> {
     }
 
     /// The output is multiplied by `function(gate)`, `name` being the gate's projection.
-    pub fn gate(mut self, name: &str, per_head: bool, function: GateFunction, sizes: &Sizes) -> Self {
+    pub fn gate(
+        mut self,
+        name: &str,
+        per_head: bool,
+        function: GateFunction,
+        sizes: &Sizes,
+    ) -> Self {
         let Gqa { kv_heads, group, value_dim, .. } = self.gqa;
         let rows = match per_head {
             true => HEAD.of(kv_heads * group),

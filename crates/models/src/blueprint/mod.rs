@@ -4,14 +4,13 @@ mod attention;
 mod networks;
 mod style;
 
-pub use attention::{AttentionBias, AttentionDraft};
-pub(crate) use style::divides;
+pub use attention::AttentionBias;
 pub use style::{Features, Names, Sizes, Style};
 
 use crate::dimensions::{MODEL, VOCABULARY};
 use crate::parts::{Block, Branch, Layer, Linear, Norm, Part, Rope, RopeReading};
 use crate::source::{Layout, Root};
-use crate::{Decoder, Embedding, ModelError, Param, ParamTable, State, StateEntry};
+use crate::{Decoder, Embedding, ModelError, Param, ParamTable, State, StateEntry, StateKind};
 use stablemate_checkpoint::RawConfig;
 use stablemate_graph::Dimension;
 use std::cell::RefCell;
@@ -111,11 +110,20 @@ impl Blueprint {
         params.declare(name.into(), dimensions.into(), layouts, true)
     }
 
-    /// Declares a paged state.
+    /// Declares a paged state tensor: a pool `[B, L, heads, width]`.
     pub fn state(&self, name: String, heads: Dimension, width: Dimension) -> State {
+        self.keep(StateEntry::paged(name, heads, width))
+    }
+
+    /// Declares per-sequence state: a pool `[N, dimensions…]` f32, a slot of which belongs to each
+    /// sequence. A kernel reads and writes it; at position 0 it starts from zeros.
+    pub fn sequence_state(&self, name: String, dimensions: Vec<Dimension>) -> State {
+        self.keep(StateEntry { name, kind: StateKind::PerSequence(dimensions) })
+    }
+
+    fn keep(&self, entry: StateEntry) -> State {
         let states = &mut self.tables.borrow_mut().states;
-        let element = crate::CacheElement::F32;
-        states.push(StateEntry { name, heads, width, element });
+        states.push(entry);
         State(states.len() - 1)
     }
 
@@ -197,8 +205,8 @@ impl<'m> At<'m> {
     pub fn linear(&self, name: &str, out: Dimension, input: Dimension, bias: bool) -> Linear {
         let name = self.name(name);
         let weight = self.blueprint.param(format!("{name}.weight"), [out, input]);
-        let bias = bias.then(|| self.blueprint.param(format!("{name}.bias"), [out]));
-        Linear { weight, bias }
+        let values = || self.blueprint.values(format!("{name}.bias"), [out], Vec::new());
+        Linear { weight, bias: bias.then(values) }
     }
 
     /// Declares `name.weight [D]`, and `name.bias [D]` where the family's norms have biases.

@@ -141,7 +141,9 @@ impl Sizes {
         }
         let features = match style.features {
             Features::Key(key) => config.size(key, SIZE_LIMIT)?,
-            Features::KeyOrTimes(key, factor) => config.size_or(key, SIZE_LIMIT, factor * hidden)?,
+            Features::KeyOrTimes(key, factor) => {
+                config.size_or(key, SIZE_LIMIT, factor * hidden)?
+            }
         };
         Ok(Self {
             hidden,

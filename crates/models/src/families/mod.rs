@@ -60,7 +60,9 @@ pub fn supported() -> impl Iterator<Item = &'static str> {
 pub(crate) fn describe(config: &RawConfig) -> Result<Decoder, ModelError> {
     let model_type = config.model_type()?;
     let wrapper = WRAPPERS.iter().find(|wrapper| wrapper.model_type == model_type);
-    let Some(wrapper) = wrapper else { return family(&Blueprint::new(config.clone()), &model_type) };
+    let Some(wrapper) = wrapper else {
+        return family(&Blueprint::new(config.clone()), &model_type);
+    };
     let text = config.nested("text_config")?.ok_or_else(|| {
         config.refuse("text_config", "absent", "the text model's configuration is needed")
     })?;

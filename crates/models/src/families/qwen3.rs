@@ -6,8 +6,7 @@
 use super::{AttentionBias, Blueprint, Decoder, ModelError, Read, RopeReading, Style, schedules};
 
 pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
-    let sizes =
-        m.sizes(&Style { head_dim: Some(128), kv_heads_required: true, ..Style::LLAMA })?;
+    let sizes = m.sizes(&Style { head_dim: Some(128), kv_heads_required: true, ..Style::LLAMA })?;
     let rope = m.rope(RopeReading::whole(sizes.head_dim, 10_000.0))?;
     let spans = schedules::from_layer(m, &sizes)?;
     let bias = AttentionBias::all(m.config.flag("attention_bias", false)?);

@@ -297,4 +297,3 @@ impl Yarn {
         if low == high { (low, high + 0.001) } else { (low, high) }
     }
 }
-

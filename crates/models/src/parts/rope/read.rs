@@ -130,11 +130,7 @@ impl Rope {
 }
 
 /// Elements of a head that are rotated, if the configuration says `part`.
-fn width(
-    config: &RawConfig,
-    reading: RopeReading,
-    part: Option<f64>,
-) -> Result<usize, ModelError> {
+fn width(config: &RawConfig, reading: RopeReading, part: Option<f64>) -> Result<usize, ModelError> {
     const KEY: &str = "partial_rotary_factor";
     let Some(default) = reading.part else {
         // With plain frequencies transformers overlooks the key in these families, with others it
