@@ -130,7 +130,7 @@ def load(case: dict, folder: pathlib.Path, config=None, dtype=torch.float32, lef
     """The model, in eager attention, from every tensor that is not to be ignored (or fewer, if `leftovers`)."""
     more = {} if config is None else {"config": config}
     model, info = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, attn_implementation="eager", output_loading_info=True, **more
+        folder, dtype=dtype, attn_implementation="eager", experts_implementation="eager", output_loading_info=True, **more
     )
     assert not info["missing_keys"] and not info["mismatched_keys"], info
     unexpected = [name for name in info["unexpected_keys"] if not ignored(case, name)]

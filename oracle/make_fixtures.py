@@ -3,7 +3,7 @@
     python make_fixtures.py [--out ../fixtures] [case …]
 
 For every case of cases/: write config.json, build the model from that file, fill a safetensors checkpoint from
-weights.py, load it with from_pretrained (float32, eager attention), and generate 32 tokens greedily with
+weights.py, load it with from_pretrained (float32, eager attention and experts), and generate 32 tokens greedily with
 `model.generate` and its cache. Prompts are tried in a fixed order until the text varies and no step is a near tie.
 Then the answer is questioned: decoding by hand with the cache, recomputing without a cache, a float64 run, and,
 for a transformers-4 style file, the same model spelled in the transformers-5 way. The report tells how far the
@@ -11,6 +11,7 @@ logits move when one feature is left out; a fixture whose feature does not bite 
 """
 
 import argparse
+import contextlib
 import json
 import math
 import pathlib
@@ -30,6 +31,7 @@ NEW_TOKENS = 32
 GAP = 0.02
 DISTINCT = 10
 ATTEMPTS = 400
+ROUTING = 1e-4
 
 
 # ---- running ----------------------------------------------------------------------------------------------------
@@ -64,6 +66,27 @@ def recompute(model, prompt: list[int], tokens: list[int]) -> torch.Tensor:
     """The same logits with no cache at all: one forward over everything."""
     out = model(torch.tensor([prompt + tokens[:-1]]), use_cache=False)
     return out.logits[0, len(prompt) - 1:]
+
+
+@contextlib.contextmanager
+def routing():
+    """Collects how far the last chosen expert was from the first one left out, at every choice that is made inside."""
+    seen, topk = [], torch.topk
+
+    def watched(values, k, dim=-1, **more):
+        if k < values.shape[dim]:
+            best = topk(values.detach().double(), k + 1, dim=dim).values.movedim(dim, -1)
+            distance = best[..., k - 1] - best[..., k]
+            # Equal ones are both masked: their groups were not chosen.
+            seen.extend(distance[distance > 0].flatten().tolist())
+        return topk(values, k, dim=dim, **more)
+
+    torch.topk, method = watched, torch.Tensor.topk
+    torch.Tensor.topk = watched
+    try:
+        yield seen
+    finally:
+        torch.topk, torch.Tensor.topk = topk, method
 
 
 def gaps(logits: torch.Tensor) -> torch.Tensor:
@@ -142,9 +165,11 @@ def make(case: dict, out: pathlib.Path) -> None:
             if is_dynamic(config):
                 model = load(case, tmp)  # this rotary embedding remembers the longest sequence it has seen
             prompt = candidate(case, attempt)
-            tokens, logits = generate(model, prompt)
+            with routing() as distances:
+                tokens, logits = generate(model, prompt)
             gap = gaps(logits).min().item()
-            if gap > GAP and len(set(tokens)) >= DISTINCT and not specials(case["config"]) & set(tokens):
+            varied = len(set(tokens)) >= DISTINCT and not specials(case["config"]) & set(tokens)
+            if gap > GAP and varied and min(distances, default=1.0) > ROUTING:
                 break
         else:
             raise SystemExit(f"{case['name']}: no prompt will do; change the gains")
@@ -203,6 +228,7 @@ def make(case: dict, out: pathlib.Path) -> None:
     (folder / "expected.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
     print(f"{case['name']}: attempt {attempt}, gap {gap:.4f}, {len(set(tokens))} distinct, "
+          f"{len(distances)} choices of experts no closer than {min(distances, default=1.0):.1e}, "
           f"|logit| up to {logits.abs().max():.1f}, tolerance {tolerance:g}")
     print("    noise:", ", ".join(f"{k} {v:.1e}" for k, v in noise.items()))
     for label, (first, last) in moved.items():

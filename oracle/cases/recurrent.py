@@ -8,7 +8,7 @@ the multimodal rotation do not matter for text. Not read: `mlp_only_layers`, `at
 
 import torch
 
-from .common import assigned, case, per_expert, renamed, zeroed
+from .common import assigned, case, per_expert, renamed, replaced, stacked, zeroed
 
 # The decay spreads from heads that forget at once to heads that remember the whole prompt.
 RULES = [(r"linear_attn\.norm\.weight$", 0.2, 1.0), (r"A_log$", 0.75, -1.0), (r"dt_bias$", 0.5, 0.0)]
@@ -146,6 +146,8 @@ def ignored_tensors(text):
     return names
 
 
+IN_WRAPPER = renamed(("model.", "model.language_model."), ("language_model.language_model.", "language_model."))
+
 DENSE_CASES = [
     # More than one chunk of 64, and not at its border.
     case(
@@ -185,8 +187,59 @@ DENSE_CASES = [
         "qwen3_5", "v4", wrapper("Qwen3_5", HUB_TEXT), 70,
         same_as={k: v for k, v in HUB_TEXT.items() if k not in ("dtype", "full_attention_interval")},
         rules=RULES, gain=dict(out=2.5, embed=0.5),
-        layout=renamed(("model.", "model.language_model."), ("language_model.language_model.", "language_model.")),
+        layout=IN_WRAPPER,
         extra=ignored_tensors(HUB_TEXT), drops=DROPS | GROUPED,
     ),
 ]
-CASES = DENSE_CASES
+
+
+def open_shared_gate(model):
+    """The shared expert's output is added whole: a gate of a half, twice the output."""
+    for module in model.modules():
+        if hasattr(module, "shared_expert_gate"):
+            module.shared_expert_gate.weight.data.zero_()
+            module.shared_expert.down_proj.weight.data *= 2
+
+
+def plain_router(self, hidden):
+    """The softmax over all experts, not renormalised over the chosen ones."""
+    logits = torch.nn.functional.linear(hidden.reshape(-1, self.hidden_dim), self.weight)
+    weights, chosen = torch.topk(logits.softmax(-1), self.top_k, dim=-1)
+    return logits, weights, chosen
+
+
+MOE_RULES = RULES + [(r"experts\.gate_up_proj$", "other", 0.0), (r"experts\.down_proj$", "out", 0.0),
+                     (r"mlp\.gate\.weight$", "router", 0.0), (r"shared_expert_gate\.weight$", "router", 0.0)]
+MOE_DROPS = DROPS | GROUPED | {
+    "the shared expert": zeroed("shared_expert.down_proj"),
+    "the shared expert's gate": open_shared_gate,
+    "renormalised weights of experts": replaced("Qwen3_5MoeTopKRouter", forward=plain_router),
+}
+MOE_GAIN = dict(router=2.0)
+
+MOE_SIZES = dict(moe_intermediate_size=20, num_experts=6, num_experts_per_tok=3, shared_expert_intermediate_size=28)
+MOE_TEXT = {k: v for k, v in TEXT.items() if k != "intermediate_size"} | MOE_SIZES | dict(
+    model_type="qwen3_5_moe_text")
+HUB_MOE_TEXT = {k: v for k, v in HUB_TEXT.items() if k not in ("intermediate_size", "mlp_only_layers")} | MOE_SIZES | dict(
+    model_type="qwen3_5_moe_text", output_router_logits=False, router_aux_loss_coef=0.001, tie_word_embeddings=False)
+
+EXPERT_CASES = [
+    # A list of experts.
+    case(
+        "qwen3_5_moe_text", "v5",
+        MOE_TEXT | dict(num_hidden_layers=4,
+                        layer_types=["linear_attention", "full_attention", "linear_attention", "linear_attention"],
+                        rope_parameters=dict(rope_theta=1e6, rope_type="default", partial_rotary_factor=0.25)), 67,
+        rules=MOE_RULES, gain=MOE_GAIN, layout=lambda shapes: per_expert(stacked(shapes)), drops=MOE_DROPS,
+    ),
+    # The hub's spelling: all experts of a layer in one tensor, a head of its own at the top level.
+    case(
+        "qwen3_5_moe", "v4", wrapper("Qwen3_5Moe", HUB_MOE_TEXT), 70,
+        same_as={k: v for k, v in HUB_MOE_TEXT.items() if k not in ("dtype", "full_attention_interval")},
+        rules=MOE_RULES, gain=MOE_GAIN,
+        layout=lambda shapes: stacked(IN_WRAPPER(shapes)),
+        extra=ignored_tensors(HUB_MOE_TEXT), drops=MOE_DROPS,
+    ),
+]
+
+CASES = DENSE_CASES + EXPERT_CASES
