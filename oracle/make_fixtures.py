@@ -15,6 +15,7 @@ import contextlib
 import json
 import math
 import pathlib
+import re
 import tempfile
 import warnings
 
@@ -102,10 +103,12 @@ def candidate(case: dict, attempt: int) -> list[int]:
 
 
 def specials(config: dict) -> set[int]:
+    """Ids with a meaning of their own: ends of text, padding, places of images."""
     found = set()
-    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
-        for value in (config.get(key), text(config).get(key)):
-            found |= set(value if isinstance(value, list) else [] if value is None else [value])
+    for part in (config, text(config)):
+        for key, value in part.items():
+            if re.search("_token_(id|index)$", key):
+                found |= set(value if isinstance(value, list) else [] if value is None else [value])
     return found
 
 
