@@ -1,7 +1,7 @@
 """The tiny models, by group: every folder of fixtures/ that holds an expected.json is one entry of CASES."""
 
-from . import dense, experts, gemma, gemma4, recurrent
+from . import dense, experts, gemma, gemma4, gpt_oss, recurrent
 
-CASES = dense.CASES + gemma.CASES + gemma4.CASES + experts.CASES + recurrent.CASES
+CASES = dense.CASES + gemma.CASES + gemma4.CASES + experts.CASES + gpt_oss.CASES + recurrent.CASES
 
 assert len({entry["name"] for entry in CASES}) == len(CASES), "two cases of one name"
