@@ -21,6 +21,8 @@ Keys of a case
                config.json's content -> what transformers reads in its place
 """
 
+import torch
+
 
 def case(name, style, config, prompt, **more):
     return {"name": name, "style": style, "config": config, "prompt": prompt, **more}
@@ -104,4 +106,45 @@ def assigned(class_name, **attributes):
             for name, value in attributes.items():
                 assert hasattr(module, name), name
                 setattr(module, name, value)
+    return drop
+
+
+def half_split(head_dim, rotated=None, projections=("q_proj", "k_proj")):
+    """A drop, for an interleaved rotation: pairs are taken from the two halves of the rotated part of each head."""
+    width = rotated or head_dim
+    order = torch.arange(width).reshape(2, width // 2).t().reshape(-1)
+    order = torch.cat([order, torch.arange(width, head_dim)])
+
+    def drop(model):
+        found = [module for name, module in model.named_modules() if name.endswith(projections)]
+        assert found, projections
+        for module in found:
+            for parameter in module.parameters():
+                heads = parameter.data.view(-1, head_dim, *parameter.shape[1:])
+                parameter.data = heads[:, order].reshape(parameter.shape)
+    return drop
+
+
+def exchanged(name):
+    """A drop: the two halves of the rows of some fused projections change places."""
+    def drop(model):
+        found = [module for path, module in model.named_modules() if path.endswith(name)]
+        assert found, name
+        for module in found:
+            for parameter in module.parameters():
+                parameter.data = torch.cat(parameter.data.chunk(2)[::-1])
+    return drop
+
+
+def means_kept(class_name):
+    """A drop, for LayerNorm: the mean is not subtracted."""
+    def drop(model):
+        found = [module for module in model.modules() if type(module).__name__ == class_name]
+        assert found, class_name
+        for module in found:
+            def forward(self, x):
+                eps = getattr(self, "variance_epsilon", None) or self.eps
+                scaled = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * self.weight
+                return scaled if getattr(self, "bias", None) is None else scaled + self.bias
+            module.forward = forward.__get__(module)
     return drop
