@@ -127,10 +127,12 @@ def write_checkpoint(case: dict, table: list[dict], folder: pathlib.Path) -> Non
 
 
 def load(case: dict, folder: pathlib.Path, config=None, dtype=torch.float32, leftovers=False):
-    """The model, in eager attention, from every tensor that is not to be ignored (or fewer, if `leftovers`)."""
+    """The model, in eager attention (or the case's), from every tensor that is not to be ignored; or from fewer, if
+    `leftovers`."""
     more = {} if config is None else {"config": config}
     model, info = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, attn_implementation="eager", experts_implementation="eager", output_loading_info=True, **more
+        folder, dtype=dtype, attn_implementation=case.get("attention", "eager"), experts_implementation="eager",
+        output_loading_info=True, **more
     )
     assert not info["missing_keys"] and not info["mismatched_keys"], info
     unexpected = [name for name in info["unexpected_keys"] if not ignored(case, name)]
