@@ -12,6 +12,7 @@ logits move when one feature is left out; a fixture whose feature does not bite 
 
 import argparse
 import contextlib
+import inspect
 import json
 import math
 import pathlib
@@ -54,9 +55,10 @@ def generate(model, prompt: list[int]) -> tuple[list[int], torch.Tensor]:
 def chain(model, prompt: list[int], tokens: list[int]) -> torch.Tensor:
     """Logits of every step, the tokens given: prefill, then one token a call, with transformers' own cache."""
     cache = DynamicCache(config=model.config)
+    name = "cache_params" if "cache_params" in inspect.signature(model.forward).parameters else "past_key_values"
     step, rows = prompt, []
     for token in tokens:
-        out = model(torch.tensor([step]), past_key_values=cache, use_cache=True)
+        out = model(torch.tensor([step]), use_cache=True, **{name: cache})
         rows.append(out.logits[0, -1])
         step = [token]
     return torch.stack(rows)
