@@ -162,6 +162,7 @@ impl<R: Runner> Generator<R> {
             sequences: &vec![0; range.len()],
             lengths: &lengths,
             block_tables: &block_tables,
+            slots: &[0],
             rows,
         })?)
     }

@@ -62,6 +62,9 @@ impl Room {
 }
 
 /// One step over `T` tokens of `S` sequences.
+///
+/// The tokens of a sequence stand together, at consecutive positions in ascending order. They continue
+/// what earlier steps computed of the sequence, or begin it at position 0.
 #[derive(Clone, Copy, Debug)]
 pub struct StepInput<'s> {
     /// `[T]` token ids.
@@ -75,6 +78,8 @@ pub struct StepInput<'s> {
     pub lengths: &'s [u32],
     /// `[S][≤ M]` blocks of each sequence, in order.
     pub block_tables: &'s [Vec<u32>],
+    /// `[S]` the slot of each sequence's state, no slot twice; 0 where the runner keeps none.
+    pub slots: &'s [u32],
     /// `[R]` the tokens of this step whose logits are wanted.
     pub rows: &'s [u32],
 }

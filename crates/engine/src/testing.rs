@@ -208,7 +208,7 @@ impl Fake {
     }
 
     fn check(&self, step: &StepInput<'_>) -> Result<(), String> {
-        let StepInput { tokens, positions, sequences, lengths, block_tables, rows } = *step;
+        let StepInput { tokens, positions, sequences, lengths, block_tables, rows, .. } = *step;
         let count = tokens.len();
         let ensure = |holds: bool, what: &str| {
             if holds { Ok(()) } else { Err(format!("{what}: {step:?} in {:?}", self.room)) }

@@ -5,7 +5,7 @@ use crate::dimensions::{
     FEATURE, HEAD_DIM, KEY, KV_HEAD, MIXED, MODEL, QUERY, VALUE, VALUE_DIM, VOCABULARY,
 };
 use crate::parts::{Activation, Block, Gated, Gqa, Linear, Norm, NormKind, Rope, Span};
-use crate::{CacheElement, Decoder, Embedding, ModelError, Param, ParamTable, State, StateEntry};
+use crate::{Decoder, Embedding, ModelError, Param, ParamTable, State, StateEntry, StateKind};
 use stablemate_checkpoint::RawConfig;
 use stablemate_graph::Dimension;
 
@@ -166,9 +166,16 @@ impl<'c> Blueprint<'c> {
         Norm { kind, weight: self.param(format!("{name}.weight"), [over]), epsilon }
     }
 
-    /// Declares a state tensor.
+    /// Declares a paged state tensor: a pool `[B, L, heads, width]`.
     pub fn state(&mut self, name: String, heads: Dimension, width: Dimension) -> State {
-        self.states.push(StateEntry { name, heads, width, element: CacheElement::F32 });
+        self.states.push(StateEntry::paged(name, heads, width));
+        State(self.states.len() - 1)
+    }
+
+    /// Declares per-sequence state: a pool `[N, dimensions…]` f32, a slot of which belongs to each
+    /// sequence. A kernel reads and writes it; at position 0 it starts from zeros.
+    pub fn sequence_state(&mut self, name: String, dimensions: Vec<Dimension>) -> State {
+        self.states.push(StateEntry { name, kind: StateKind::PerSequence(dimensions) });
         State(self.states.len() - 1)
     }
 

@@ -3,7 +3,7 @@
 use crate::dimensions::{MODEL, TOKEN};
 use crate::parts::{Block, Norm, Span};
 use crate::{Blueprint, CacheElement, ModelError};
-use crate::{Param, ParamTable, StateEntry, Step, families, kernels};
+use crate::{Param, ParamTable, StateEntry, StateKind, Step, families, kernels};
 use stablemate_checkpoint::RawConfig;
 use stablemate_graph::Value;
 
@@ -75,16 +75,37 @@ impl Decoder {
         self.head = self.params.declare(HEAD.to_string(), shape);
     }
 
-    /// Holds the cache of keys and values as `element`; f32 until this is called.
-    pub fn set_cache_element(&mut self, element: CacheElement) {
+    /// Holds the cache of keys and values as `chosen`; f32 until this is called. Per-sequence state
+    /// stays f32.
+    pub fn set_cache_element(&mut self, chosen: CacheElement) {
         for state in &mut self.states {
-            state.element = element;
+            if let StateKind::Paged { element, .. } = &mut state.kind {
+                *element = chosen;
+            }
         }
     }
 
-    /// Bytes of state that one token takes in all layers.
+    /// How the cache of keys and values is held; `None` for a model without one.
+    pub fn cache_element(&self) -> Option<CacheElement> {
+        self.states.iter().find_map(|state| match state.kind {
+            StateKind::Paged { element, .. } => Some(element),
+            StateKind::PerSequence(_) => None,
+        })
+    }
+
+    /// Bytes of paged state that one token takes in all layers.
     pub fn state_bytes_per_token(&self) -> usize {
-        self.states.iter().map(StateEntry::bytes_per_token).sum()
+        self.states.iter().map(StateEntry::bytes_per_token).fold(0, usize::saturating_add)
+    }
+
+    /// Bytes of per-sequence state that one slot takes in all layers.
+    pub fn state_bytes_per_sequence(&self) -> usize {
+        self.states.iter().map(StateEntry::bytes_per_sequence).fold(0, usize::saturating_add)
+    }
+
+    /// Whether the model keeps per-sequence state, so that a step needs each sequence's slot.
+    pub fn has_sequence_state(&self) -> bool {
+        self.states.iter().any(|state| matches!(state.kind, StateKind::PerSequence(_)))
     }
 
     /// Tokens `[T]` to the residual stream after the last layer `[T, D]`.

@@ -7,6 +7,7 @@
 //! | `M` | Page | entries of a block table's row |
 //! | `B` | Block | blocks of the cache |
 //! | `L` | Slot | tokens of a block |
+//! | `N` | StateSlot | slots of per-sequence state |
 //! | `C` | Context | all slots that the block tables name: `S · M · L` |
 //! | `R` | Row | tokens whose logits are asked for |
 //! | `D` | Model | the residual stream |
@@ -33,6 +34,8 @@ pub const PAGE: Label = Label("Page");
 pub const BLOCK: Label = Label("Block");
 /// `L`: tokens of a block.
 pub const SLOT: Label = Label("Slot");
+/// `N`: slots of per-sequence state, the reserved slot 0 among them.
+pub const STATE_SLOT: Label = Label("StateSlot");
 /// `C`: all slots that the block tables name.
 pub const CONTEXT: Label = Label("Context");
 /// `R`: tokens whose logits are asked for.

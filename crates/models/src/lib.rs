@@ -19,6 +19,6 @@ pub use blueprint::{Blueprint, Sizes};
 pub use decoder::{Decoder, Embedding, HEAD};
 pub use entry::{BLOCK_LENGTH, Bucket, EntryPoint, Output, StepArgument};
 pub use error::ModelError;
-pub use params::{Param, ParamEntry, ParamTable, State, StateEntry};
+pub use params::{Param, ParamEntry, ParamTable, State, StateEntry, StateKind};
 pub use step::Step;
 pub use storage::{CacheElement, Storage, UnknownStorage};

@@ -1,7 +1,7 @@
 //! The parameters and the state of a model: the one place where argument order is decided.
 
-use crate::dimensions::{BLOCK, SLOT};
-use crate::{CacheElement, ModelError, Storage};
+use crate::dimensions::{BLOCK, SLOT, STATE_SLOT};
+use crate::{Bucket, CacheElement, ModelError, Storage};
 use stablemate_graph::{Dimension, ElementType, TensorType};
 use std::path::Path;
 
@@ -146,30 +146,73 @@ impl ParamTable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct State(pub(crate) usize);
 
-/// A named state tensor. Paged keys and values, one pool per layer, are the one kind so far:
-/// `[B, L, K, width]`, block 0 reserved for padding.
+/// A named state tensor, one of the graph's arguments, which the step's result overwrites.
 #[derive(Clone, Debug)]
 pub struct StateEntry {
     /// Name of the graph's argument and result: `cache.0.keys`.
     pub name: String,
-    /// Heads of a slot.
-    pub heads: Dimension,
-    /// Values of a head.
-    pub width: Dimension,
-    /// How a value is held.
-    pub element: CacheElement,
+    /// The layout of the tensor.
+    pub kind: StateKind,
+}
+
+/// The layout of a state tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateKind {
+    /// A pool of blocks, `[B, L, heads, width]`: one entry per token. Block 0 is padding's.
+    Paged {
+        /// Heads of an entry.
+        heads: Dimension,
+        /// Values of a head.
+        width: Dimension,
+        /// How a value is held.
+        element: CacheElement,
+    },
+    /// A pool of slots, `[N, dimensions…]` f32: one entry per sequence. Slot 0 is padding's.
+    PerSequence(Vec<Dimension>),
 }
 
 impl StateEntry {
-    /// Type of a pool of `blocks` blocks of `length` tokens.
-    pub fn ty(&self, blocks: usize, length: usize) -> TensorType {
-        let width = self.width.label.of(self.element.width(self.width.size));
-        let dimensions = [BLOCK.of(blocks), SLOT.of(length), self.heads, width];
-        TensorType::new(self.element.element(), dimensions)
+    /// Paged state in f32, see [`StateKind::Paged`].
+    pub fn paged(name: impl Into<String>, heads: Dimension, width: Dimension) -> Self {
+        let kind = StateKind::Paged { heads, width, element: CacheElement::F32 };
+        Self { name: name.into(), kind }
     }
 
-    /// Bytes that one token takes.
+    /// Type of the pool in a bucket, in blocks of `block_length` tokens.
+    pub fn ty(&self, bucket: &Bucket, block_length: usize) -> TensorType {
+        match &self.kind {
+            StateKind::Paged { heads, width, element } => {
+                let width = width.label.of(element.width(width.size));
+                let blocks = [BLOCK.of(bucket.blocks), SLOT.of(block_length)];
+                TensorType::new(element.element(), [blocks[0], blocks[1], *heads, width])
+            }
+            StateKind::PerSequence(dimensions) => {
+                let slots = STATE_SLOT.of(bucket.slots);
+                let all: Vec<Dimension> = [slots].iter().chain(dimensions).copied().collect();
+                TensorType::new(ElementType::F32, all)
+            }
+        }
+    }
+
+    /// Bytes that one token takes; 0 for per-sequence state.
     pub fn bytes_per_token(&self) -> usize {
-        self.heads.size * self.element.width(self.width.size) * self.element.element().bytes()
+        match &self.kind {
+            StateKind::Paged { heads, width, element } => heads
+                .size
+                .saturating_mul(element.width(width.size))
+                .saturating_mul(element.element().bytes()),
+            StateKind::PerSequence(_) => 0,
+        }
+    }
+
+    /// Bytes that one slot takes; 0 for paged state.
+    pub fn bytes_per_sequence(&self) -> usize {
+        match &self.kind {
+            StateKind::Paged { .. } => 0,
+            StateKind::PerSequence(dimensions) => {
+                let sizes = dimensions.iter().map(|dimension| dimension.size);
+                sizes.fold(ElementType::F32.bytes(), usize::saturating_mul)
+            }
+        }
     }
 }

@@ -165,12 +165,14 @@ impl Bench {
             (first..first + pages).collect::<Vec<u32>>()
         };
         let block_tables: Vec<Vec<u32>> = (0..count).map(table).collect();
+        let slots: Vec<u32> = (1..=count as u32).collect();
         let step = StepInput {
             tokens: &tokens,
             positions,
             sequences,
             lengths: &lengths,
             block_tables: &block_tables,
+            slots: &slots,
             rows,
         };
         self.executor.step(&step)?;

@@ -234,7 +234,8 @@ impl<R: Runner> Engine<R> {
     /// The rows of a step, `[rows, V]` or `[rows, D]`.
     fn run(&mut self, kind: Kind, batch: &Batch) -> Result<Vec<f32>, String> {
         let Batch { tokens, positions, sequences, lengths, block_tables, rows } = batch;
-        let step = StepInput { tokens, positions, sequences, lengths, block_tables, rows };
+        let slots = &vec![0; block_tables.len()];
+        let step = StepInput { tokens, positions, sequences, lengths, block_tables, slots, rows };
         let width = self.width(kind);
         let runner = &mut self.runner;
         let result = guarded(|| match kind {

@@ -86,7 +86,8 @@ impl Session {
             };
             Arc::new(Tensor::new(&ty, data))
         };
-        let types = decoder.state_types(&Bucket { blocks: BLOCKS, ..Bucket::prefill(1, 1) });
+        let pools = Bucket { blocks: BLOCKS, slots: BLOCKS, ..Bucket::prefill(1, 1) };
+        let types = decoder.state_types(&pools);
         let states = types.into_iter().map(garbage).collect();
         // Blocks in no order, without the reserved one.
         let mut free: Vec<i32> = (1..BLOCKS as i32).collect();
@@ -94,7 +95,8 @@ impl Session {
         Self { decoder, parameters, states, modules: HashMap::new(), free }
     }
 
-    /// A new sequence's row of the block tables, long enough for `length` tokens.
+    /// A new sequence's row of the block tables, long enough for `length` tokens. The number of its
+    /// first block is the number of its state slot, too.
     pub fn sequence(&mut self, length: usize) -> Vec<i32> {
         let used = length.div_ceil(BLOCK_LENGTH);
         assert!(used < PAGES, "the last entry is to stay unused");
@@ -117,6 +119,7 @@ impl Session {
             rows: rows_count,
             pages: PAGES,
             blocks: BLOCKS,
+            slots: BLOCKS,
         };
         let input = |argument: StepArgument| {
             let of = |value: fn(&Token) -> i32| tokens.iter().map(value).collect();
@@ -126,6 +129,7 @@ impl Session {
                 StepArgument::Sequences => of(|token| token.sequence as i32),
                 StepArgument::Lengths => of(|token| token.length as i32),
                 StepArgument::BlockTables => tables.concat(),
+                StepArgument::Slots => tables.iter().map(|table| table[0]).collect(),
                 StepArgument::Rows => {
                     rows.iter().map(|row| i32::try_from(*row).unwrap_or(-1)).collect()
                 }

@@ -25,6 +25,7 @@ pub(super) fn buffers(
             values.resize(bucket.sequences * bucket.pages, 0);
             values
         }
+        StepArgument::Slots => padded(step.slots, bucket.sequences, 0),
     };
     let buffer = |argument: &StepArgument| {
         let sizes = argument.ty(bucket).sizes();

@@ -72,6 +72,8 @@ pub struct Executor {
     sequences: usize,
     pages: usize,
     blocks: usize,
+    /// `N` of the steps to come: 1 for a model without per-sequence state.
+    slots: usize,
     context: usize,
 }
 
@@ -96,6 +98,7 @@ impl Executor {
             sequences,
             pages,
             blocks,
+            slots: 1,
             context,
         }
     }
@@ -123,11 +126,8 @@ impl Executor {
 
     /// How numbers are held and computed with, for people: `native avx512, activations exact, cache f16`.
     pub fn arithmetic(&self) -> String {
-        let cache = self
-            .decoder()
-            .states
-            .first()
-            .map_or_else(String::new, |state| format!(", cache {}", state.element));
+        let element = self.decoder().cache_element();
+        let cache = element.map_or_else(String::new, |element| format!(", cache {element}"));
         match self.source.kernels.as_deref().map(NativeKernels::kernels) {
             Some(kernels) => {
                 format!("native {}, activations {}{cache}", kernels.isa(), kernels.activations())
@@ -182,7 +182,7 @@ impl Executor {
             rows => rows.next_power_of_two().max(LEAST_ROWS).min(*size),
         };
         let (pages, blocks) = (self.pages, self.blocks);
-        Ok(Bucket { tokens: *size, sequences, rows, pages, blocks })
+        Ok(Bucket { tokens: *size, sequences, rows, pages, blocks, slots: self.slots })
     }
 
     /// Makes the programs for logits ready, at the same time: compiled now if they are not in the cache.
@@ -230,7 +230,8 @@ impl Executor {
 
     /// Larger pools with the content of the present ones.
     fn grow(&mut self, pages: usize, blocks: usize) -> Result<(), ExecutorError> {
-        let bucket = Bucket { tokens: 1, sequences: 1, rows: 1, pages, blocks };
+        let slots = self.slots;
+        let bucket = Bucket { tokens: 1, sequences: 1, rows: 1, pages, blocks, slots };
         let mut pools = Vec::with_capacity(self.decoder().states.len());
         for (n, ty) in self.decoder().state_types(&bucket).into_iter().enumerate() {
             let pool = match self.pools.get(n) {
