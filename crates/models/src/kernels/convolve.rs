@@ -121,7 +121,9 @@ impl<'b> Windows<'b> {
         let own = builder.iota(self.rows).broadcast(&each).compare(Direction::Eq, sequences)
             & positions.compare(Direction::Ge, zero).broadcast(&each);
         let token = builder.iota(self.tokens).broadcast(&each);
-        let last = own.select(token, builder.integer(-1)).max(TOKEN).named("last");
+        // For Vulkan, IREE 3.13 cannot compile a reduction fused with the numbers that it reduces.
+        let token = own.select(token, builder.integer(-1)).barrier();
+        let last = token.max(TOKEN).named("last");
         let new = rows.take(TOKEN, last.maximum(zero)).slice(TAP, 1..self.taps.size);
         let tail = TAIL.of(self.tail());
         let new = new.relabel(TAP, TAIL);
