@@ -13,8 +13,14 @@ struct Timeline {
     text: String,
 }
 
-const SETTINGS: Settings =
-    Settings { parallel: 4, blocks: 20, block_length: 4, step_tokens: 16, prefix_cache: true };
+const SETTINGS: Settings = Settings {
+    parallel: 4,
+    blocks: 20,
+    block_length: 4,
+    step_tokens: 16,
+    slots: 0,
+    prefix_cache: true,
+};
 
 impl Timeline {
     fn new(settings: Settings) -> Self {
