@@ -77,3 +77,5 @@ pub const INDEX: Label = Label("Index");
 pub const TAP: Label = Label("Tap");
 /// `W − 1`: inputs that a convolution keeps for the next step.
 pub const TAIL: Label = Label("Tail");
+/// `C`: channels of a convolution.
+pub const CHANNEL: Label = Label("Channel");

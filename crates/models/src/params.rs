@@ -100,6 +100,7 @@ impl ParamEntry {
         file: &Path,
         lookup: &mut impl FnMut(&str) -> Result<Option<(Vec<usize>, Storage)>, E>,
     ) -> Result<(), E> {
+        let mut misfit = None;
         for n in 0..self.layouts.len() {
             let mut found = Vec::new();
             for piece in &self.layouts[n].0 {
@@ -110,7 +111,10 @@ impl ParamEntry {
             }
             let pieces = &self.layouts[n].0;
             if found.len() == pieces.len() {
-                check_shapes(file, pieces, &found, &self.shape())?;
+                if let Err(error) = check_shapes(file, pieces, &found, &self.shape()) {
+                    misfit.get_or_insert(error);
+                    continue;
+                }
                 let storages: Vec<Storage> = found.into_iter().map(|(_, s)| s).collect();
                 let storage = self.joined(file, &self.layouts[n], &storages)?;
                 self.layout = n;
@@ -119,6 +123,9 @@ impl ParamEntry {
             if let (false, Some(missing)) = (found.is_empty(), pieces.get(found.len())) {
                 return Err(self.missing(file, &missing.tensor).into());
             }
+        }
+        if let Some(error) = misfit {
+            return Err(error.into());
         }
         let first = self.layouts.first().and_then(|layout| layout.tensors().next());
         Err(self.missing(file, first.unwrap_or(&self.name)).into())

@@ -75,6 +75,15 @@ impl Piece {
         Self { tensor: tensor.into(), shape, transposed: false, rows: Rows::all(rows) }
     }
 
+    /// The tensor, stored as `shape`, with the rows of another shape of as many elements.
+    pub fn viewed(
+        tensor: impl Into<String>,
+        shape: impl Into<Vec<usize>>,
+        rows: impl Into<Vec<usize>>,
+    ) -> Self {
+        Self { shape: shape.into(), ..Self::whole(tensor, rows) }
+    }
+
     /// The tensor `[…, in, out]` read as `[…, out, in]`.
     pub fn transposed(tensor: impl Into<String>, shape: impl Into<Vec<usize>>) -> Self {
         let mut shape = shape.into();

@@ -1,7 +1,7 @@
 //! One step over `T` tokens, while its graph is built.
 
 use crate::dimensions::{INDEX, PAGE, SEQUENCE, TOKEN};
-use crate::kernels::{self, Addresses, Weight};
+use crate::kernels::{self, Addresses, StateAddresses, Weight};
 use crate::parts::{Activation, Linear, Rope};
 use crate::{BLOCK_LENGTH, Param, ParamEntry, State};
 use stablemate_graph::{Builder, Direction, Scope, Value};
@@ -82,6 +82,15 @@ impl<'b> Step<'b> {
             let sequences = self.inputs.addresses.block_tables.size(SEQUENCE);
             self.builder.integer(0).broadcast(&[SEQUENCE.of(sequences)])
         })
+    }
+
+    /// Where the tokens are and where the states of their sequences are.
+    pub fn state_addresses(&self) -> StateAddresses<'b> {
+        StateAddresses {
+            positions: self.inputs.addresses.positions,
+            sequences: self.sequences(),
+            slots: self.slots(),
+        }
     }
 
     /// Opens a scope of names.

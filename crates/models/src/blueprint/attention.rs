@@ -4,10 +4,12 @@ use super::{At, Sizes};
 use crate::dimensions::{HEAD, HEAD_DIM, KEY, KV_HEAD, MIXED, MODEL, QUERY, VALUE, VALUE_DIM};
 use crate::kernels::Span;
 use crate::parts::{
-    GateFunction, Gqa, HeadNorm, KeysValues, Norm, NormExtent, OutputGate, Part, Position,
+    GateFunction, Gqa, HeadNorm, KeysValues, Linear, Norm, NormExtent, OutputGate, Part, Position,
     QueryGrowth, Rope,
 };
+use crate::source::{Piece, Rows};
 use crate::{Blueprint, State};
+use stablemate_graph::Dimension;
 
 /// Projections of an attention layer that have a bias.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,12 +41,49 @@ pub struct AttentionDraft<'m> {
 impl<'m> At<'m> {
     /// Attention under Llama's names: `q_proj`, `k_proj`, `v_proj`, `o_proj`.
     pub fn attention(&self, sizes: &Sizes, bias: AttentionBias) -> AttentionDraft<'m> {
+        let rows = QUERY.of(sizes.heads * sizes.head_dim);
+        let query = self.linear("q_proj", rows, MODEL.of(sizes.hidden), bias.inputs);
+        self.attention_of(sizes, bias, query)
+    }
+
+    /// Attention whose `q_proj` holds, for each head, the query and then the output's gate, a sigmoid.
+    pub fn attention_gated_by_query(
+        &self,
+        sizes: &Sizes,
+        bias: AttentionBias,
+    ) -> AttentionDraft<'m> {
+        let Sizes { heads, head_dim, hidden, .. } = *sizes;
+        let part = |name: &str, rows: Dimension, start: usize| {
+            let runs = Rows::every(2 * head_dim, heads, start, head_dim);
+            let all = 2 * heads * head_dim;
+            let stored = |kind: &str, shape: Vec<usize>| {
+                vec![Piece::whole(self.name(&format!("q_proj.{kind}")), shape).only(runs).into()]
+            };
+            let (weight, values) = (stored("weight", vec![all, hidden]), stored("bias", vec![all]));
+            let name = |kind: &str| self.name(&format!("{name}.{kind}"));
+            let dimensions = [rows, MODEL.of(hidden)];
+            Linear {
+                weight: self.blueprint.layouts(name("weight"), dimensions, weight),
+                bias: (bias.inputs).then(|| self.blueprint.values(name("bias"), [rows], values)),
+            }
+        };
+        let query = part("q_proj", QUERY.of(heads * head_dim), 0);
+        let projection = part("q_proj.gate", MIXED.of(heads * head_dim), head_dim);
+        let mut draft = self.attention_of(sizes, bias, query);
+        let function = GateFunction::Sigmoid;
+        draft.gqa.gate = Some(OutputGate { projection, per_head: false, function });
+        draft
+    }
+
+    fn attention_of(
+        &self,
+        sizes: &Sizes,
+        bias: AttentionBias,
+        query: Linear,
+    ) -> AttentionDraft<'m> {
         let Sizes { heads, kv_heads, head_dim, hidden, .. } = *sizes;
-        let model = MODEL.of(hidden);
-        let (query, mixed) = (QUERY.of(heads * head_dim), MIXED.of(heads * head_dim));
+        let (model, mixed) = (MODEL.of(hidden), MIXED.of(heads * head_dim));
         let (key, value) = (KEY.of(kv_heads * head_dim), VALUE.of(kv_heads * head_dim));
-        let kv = KV_HEAD.of(kv_heads);
-        let query = self.linear("q_proj", query, model, bias.inputs);
         let own = KeysValues {
             key: self.linear("k_proj", key, model, bias.inputs),
             value: Some(self.linear("v_proj", value, model, bias.inputs)),
@@ -53,8 +92,8 @@ impl<'m> At<'m> {
             key_scale: None,
         };
         let output = self.linear("o_proj", model, mixed, bias.output);
-        let [keys, values] = self.blueprint.cache(self.n, kv, head_dim, head_dim);
-        let gqa = Gqa { query, own: Some(own), output, ..Gqa::new(sizes, [keys, values], query) };
+        let pools = self.blueprint.cache(self.n, KV_HEAD.of(kv_heads), head_dim, head_dim);
+        let gqa = Gqa { query, own: Some(own), output, ..Gqa::new(sizes, pools, query) };
         AttentionDraft { at: self.clone(), gqa }
     }
 }
@@ -64,7 +103,7 @@ impl Blueprint {
     pub fn cache(
         &self,
         n: usize,
-        kv_heads: stablemate_graph::Dimension,
+        kv_heads: Dimension,
         head_dim: usize,
         value_dim: usize,
     ) -> [State; 2] {
@@ -77,11 +116,7 @@ impl Blueprint {
 
 impl Gqa {
     /// Attention of `sizes` over `[keys, values]` whose projections are `projection` until they are set.
-    pub fn new(
-        sizes: &Sizes,
-        [keys, values]: [State; 2],
-        projection: crate::parts::Linear,
-    ) -> Self {
+    pub fn new(sizes: &Sizes, [keys, values]: [State; 2], projection: Linear) -> Self {
         Self {
             kv_heads: sizes.kv_heads,
             group: sizes.heads / sizes.kv_heads.max(1),

@@ -2,9 +2,11 @@
 
 mod attention;
 mod networks;
+mod recurrent;
 mod style;
 
 pub use attention::AttentionBias;
+pub use recurrent::DeltaSizes;
 pub use style::{Features, Names, Sizes, Style};
 
 use crate::dimensions::{MODEL, VOCABULARY};

@@ -41,4 +41,6 @@ macro_rules! boxed {
     };
 }
 
+pub(super) use boxed;
+
 boxed!(Gated, Plain, Multiplied);

@@ -1,5 +1,6 @@
 //! One file per model family: the parts it wires, and how.
 
+mod gated_hybrid;
 mod gemma;
 mod gemma2;
 mod gemma3_text;
@@ -7,6 +8,7 @@ mod llama;
 mod mistral;
 mod qwen2;
 mod qwen3;
+mod qwen3_5;
 mod schedules;
 
 use crate::blueprint::AttentionBias;
@@ -26,6 +28,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("mistral", mistral::describe),
     ("qwen2", qwen2::describe),
     ("qwen3", qwen3::describe),
+    ("qwen3_5_text", qwen3_5::describe),
 ];
 
 /// A model of several inputs around a text model, which is all that runs here.
@@ -38,7 +41,11 @@ struct Wrapper {
 }
 
 /// Every wrapper by its `model_type`.
-const WRAPPERS: &[Wrapper] = &[];
+const WRAPPERS: &[Wrapper] = &[Wrapper {
+    model_type: "qwen3_5",
+    text: "qwen3_5_text",
+    ignored: &["model.visual.*", "visual.*", "vision_tower.*"],
+}];
 
 /// Places of a wrapped text model's tensors, the plain one first.
 const ROOTS: &[(&str, &str)] = &[

@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod delta_net;
 mod feed_forward;
 mod layer;
 mod norm;
@@ -12,6 +13,7 @@ mod trigonometry;
 pub use crate::kernels::Span;
 pub use activation::Activation;
 pub use attention::{GateFunction, Gqa, KeysValues, OutputGate, QueryGrowth, softplus};
+pub use delta_net::DeltaNet;
 pub use feed_forward::{Gated, Multiplied, Plain};
 pub use layer::{Block, Branch, Layer};
 pub use norm::{HeadNorm, Norm, NormExtent, NormKind};
