@@ -10,11 +10,24 @@
 //!
 //! [`RawConfig::finish`]: crate::RawConfig::finish
 
+mod cohere2;
+mod command_r;
+mod deepseek2;
+mod falcon;
+mod falcon_h1;
 mod gemma2;
 mod gemma3;
+mod gemma4;
+mod gpt2;
+mod gpt_oss;
 mod llama;
+mod mamba2;
+mod phi3;
 mod qwen2;
 mod qwen3;
+mod qwen35;
+mod qwen35moe;
+mod qwen3moe;
 
 use std::path::Path;
 
@@ -48,8 +61,21 @@ const ARCHITECTURES: &[Architecture] = &[
     architecture!("llama", llama, NAMES),
     architecture!("qwen2", qwen2, NAMES),
     architecture!("qwen3", qwen3, NAMES),
+    architecture!("qwen3moe", qwen3moe, NAMES),
+    architecture!("qwen35", qwen35, NAMES),
+    architecture!("qwen35moe", qwen35moe, NAMES, FUSED_NAMES),
     architecture!("gemma2", gemma2, NAMES),
     architecture!("gemma3", gemma3, NAMES),
+    architecture!("gemma4", gemma4, NAMES, SPLIT_NAMES),
+    architecture!("gpt-oss", gpt_oss, NAMES),
+    architecture!("phi3", phi3, NAMES),
+    architecture!("deepseek2", deepseek2, NAMES),
+    architecture!("command-r", command_r, NAMES),
+    architecture!("cohere2", cohere2, NAMES),
+    architecture!("gpt2", gpt2, NAMES),
+    architecture!("falcon", falcon, NAMES, TWO_NORM_NAMES),
+    architecture!("mamba2", mamba2, NAMES),
+    architecture!("falcon-h1", falcon_h1, NAMES),
 ];
 
 /// The architecture of a file.
