@@ -155,6 +155,7 @@ fn element(tensor: &TensorSpec) -> ElementType {
         Dtype::Float32 => ElementType::F32,
         Dtype::Bfloat16 => ElementType::Bf16,
         Dtype::Float16 => ElementType::F16,
+        Dtype::Uint8 => panic!("{}: packed weights", tensor.name),
     }
 }
 
