@@ -27,7 +27,7 @@ impl Tensor<'_> {
     /// How the tensor's rows are kept in memory: `None` for floats, for anything but matrices (and stacks of
     /// them), and where values are changed on the way out, so that no packed row could have them.
     pub fn packing(&self) -> Option<Packing> {
-        let kept = matches!(self.transform(), Transform::None | Transform::InterleavedHeads(_));
+        let kept = matches!(self.transform(), Transform::None | Transform::Rows(_));
         self.encoding().packing().filter(|_| kept && self.shape().len() > 1)
     }
 
