@@ -84,8 +84,8 @@ pub fn supported() -> impl Iterator<Item = &'static str> {
 /// An unknown family, and the family's own.
 pub(crate) fn describe(config: &RawConfig) -> Result<Decoder, ModelError> {
     let model_type = config.model_type()?;
-    let wrapper = WRAPPERS.iter().find(|wrapper| wrapper.model_type == model_type);
-    let Some(wrapper) = wrapper else {
+    let wrapper = WRAPPERS.iter().find(|(wrapper, _)| *wrapper == model_type);
+    let Some((_, default)) = wrapper else {
         return family(&Blueprint::new(config.clone()), &model_type);
     };
     let text = config.nested("text_config")?.ok_or_else(|| {
@@ -97,7 +97,7 @@ pub(crate) fn describe(config: &RawConfig) -> Result<Decoder, ModelError> {
     blueprint.ignore_tensors(SENSES);
     // The parts for other inputs, and the tokens that stand for them.
     config.ignore(WRAPPER_KEYS);
-    family(&blueprint, text_type.as_deref().unwrap_or(text_default))
+    family(&blueprint, text_type.as_deref().unwrap_or(default))
 }
 
 /// Keys of wrappers that say nothing about the text model.

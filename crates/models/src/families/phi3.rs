@@ -3,7 +3,7 @@
 //!
 //! Follows transformers' `modeling_phi3.py`; paper arXiv 2404.14219.
 
-use super::{AttentionBias, Blueprint, Decoder, ModelError, Read, RopeReading, Span, schedules};
+use super::{AttentionBias, Blueprint, Decoder, ModelError, RopeReading, Span, schedules};
 use crate::Style;
 use crate::dimensions::{FEATURE, KEY, MIXED, MODEL, QUERY, VALUE};
 use crate::parts::Gated;

@@ -4,7 +4,7 @@
 //! Follows transformers' `modeling_qwen3_5_moe.py`.
 
 use super::gated_hybrid::{Mixers, STYLE};
-use super::{Blueprint, Decoder, ModelError, Read};
+use super::{Blueprint, Decoder, ModelError};
 use crate::blueprint::{EXPERT_NAMES, ExpertSizes};
 use crate::parts::{Experts, Layer};
 use crate::{Features, Style};

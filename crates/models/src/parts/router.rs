@@ -81,7 +81,7 @@ impl Router {
         });
         let picked: Vec<Value<'b>> = [Some(scores), scales].into_iter().flatten().collect();
         let (chosen, picked) = top(selection, &picked, self.choices);
-        let [mut factors, scales @ ..] = &picked[..] else { unreachable!("scores are picked") };
+        let mut factors = picked.first().copied().unwrap_or(scores);
         if self.score == Score::SoftmaxOfChosen {
             factors = softmax(factors, CHOICE);
         }
@@ -91,7 +91,7 @@ impl Router {
         if let Some(scale) = self.scale {
             factors = factors * f64::from(scale);
         }
-        if let [scales, ..] = scales {
+        if let Some(scales) = picked.get(1) {
             factors = factors * *scales;
         }
         Routing { chosen: chosen.named("chosen"), weights: factors.named("factors") }
