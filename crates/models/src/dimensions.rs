@@ -85,8 +85,6 @@ pub const TAP: Label = Label("Tap");
 pub const TAIL: Label = Label("Tail");
 /// `C`: channels of a convolution.
 pub const CHANNEL: Label = Label("Channel");
-/// `P`: learned positions.
-pub const POSITION: Label = Label("Position");
 /// Layers, of values that each layer has a part of.
 pub const LAYER: Label = Label("Layer");
 /// Elements of a layer's part.

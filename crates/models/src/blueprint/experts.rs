@@ -30,6 +30,10 @@ impl ExpertSizes {
         [experts_key, choices_key, features_key]: [&str; 3],
     ) -> Result<Self, ModelError> {
         let config = at.config();
+        // transformers 5 writes the number of experts under one name for all families.
+        const COMMON: &str = "num_local_experts";
+        let absent = !config.contains(experts_key) && config.contains(COMMON);
+        let experts_key = if absent { COMMON } else { experts_key };
         let experts = config.size(experts_key, 1 << 16)?;
         let choices = config.size(choices_key, 1 << 8)?;
         let expected = format!("{experts_key} is {experts}: not more can be chosen");

@@ -27,6 +27,8 @@ use std::cell::RefCell;
 pub struct Blueprint {
     /// The text model's configuration.
     pub config: RawConfig,
+    /// Whether the head is the embedding's table, where a wrapper's configuration decides.
+    tied: Option<bool>,
     tables: RefCell<Tables>,
 }
 
@@ -56,7 +58,13 @@ pub struct At<'m> {
 impl Blueprint {
     /// An empty blueprint of `config`.
     pub fn new(config: RawConfig) -> Self {
-        Self { config, tables: RefCell::default() }
+        Self { config, tied: None, tables: RefCell::default() }
+    }
+
+    /// The same for a text model in a wrapper, which decides whether the head is the embedding's table.
+    pub fn wrapped(config: RawConfig, tied: bool) -> Self {
+        config.ignore(&["tie_word_embeddings"]);
+        Self { tied: Some(tied), ..Self::new(config) }
     }
 
     /// Sizes under the names of `style`.
@@ -64,7 +72,8 @@ impl Blueprint {
     /// # Errors
     /// As [`Sizes::read`].
     pub fn sizes(&self, style: &Style) -> Result<Sizes, ModelError> {
-        Sizes::read(&self.config, style)
+        let sizes = Sizes::read(&self.config, style)?;
+        Ok(Sizes { tied: self.tied.unwrap_or(sizes.tied), ..sizes })
     }
 
     /// The rotation of all layers.

@@ -5,7 +5,7 @@
 
 use super::{Blueprint, Decoder, ModelError, Read};
 use crate::blueprint::At;
-use crate::dimensions::{FEATURE, KEY, MIXED, MODEL, POSITION, QUERY, VALUE};
+use crate::dimensions::{FEATURE, KEY, MIXED, MODEL, QUERY, VALUE, VOCABULARY};
 use crate::parts::{Activation, Layer, Linear, NormKind, Plain};
 use crate::source::{Piece, Root, Rows};
 use crate::{Embedding, Features, LearnedPositions, Names, Style};
@@ -34,7 +34,8 @@ const STYLE: Style = Style {
 
 pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
     let config = &m.config;
-    config.ignore(&["n_ctx", "reorder_and_upcast_attn"]);
+    config.ignore(&["n_ctx", "reorder_and_upcast_attn", "summary_type", "summary_use_proj"]);
+    config.ignore(&["summary_activation", "summary_proj_to_labels"]);
     config.must_be_off("add_cross_attention", "only a decoder alone runs here")?;
     m.roots(vec![Root::new("transformer.", ""), Root::new("", "")]);
     // Masks that old files store.
@@ -49,7 +50,7 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
     }
     let positions = config.size_or("n_positions", 1 << 30, 1024)?;
     let (width, model) = (sizes.hidden, MODEL.of(sizes.hidden));
-    let table = m.param("transformer.wpe.weight", [POSITION.of(positions), model]);
+    let table = m.param("transformer.wpe.weight", [VOCABULARY.of(positions), model]);
     let decoder = m.decoder(&sizes, |layer| {
         let at = layer.at("attn");
         let fused = |rows, part| convolution(&at, "c_attn", [rows, model], 3, part);

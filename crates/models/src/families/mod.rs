@@ -57,12 +57,21 @@ const SENSES: &[&str] = &[
     "*vision_embedder.*",
 ];
 
-/// Every wrapper by its `model_type`, and the `model_type` of a text configuration that has none.
-const WRAPPERS: &[(&str, &str)] = &[
-    ("gemma4", "gemma4_text"),
-    ("gemma4_unified", "gemma4_unified_text"),
-    ("qwen3_5", "qwen3_5_text"),
-    ("qwen3_5_moe", "qwen3_5_moe_text"),
+/// A model of several inputs around a text model, which is all that runs here.
+struct Wrapper {
+    model_type: &'static str,
+    /// `model_type` of a text configuration that has none.
+    text: &'static str,
+    /// Whether the head is the embedding's table where the wrapper's configuration is silent.
+    tied: bool,
+}
+
+/// Every wrapper.
+const WRAPPERS: &[Wrapper] = &[
+    Wrapper { model_type: "gemma4", text: "gemma4_text", tied: true },
+    Wrapper { model_type: "gemma4_unified", text: "gemma4_unified_text", tied: true },
+    Wrapper { model_type: "qwen3_5", text: "qwen3_5_text", tied: false },
+    Wrapper { model_type: "qwen3_5_moe", text: "qwen3_5_moe_text", tied: false },
 ];
 
 /// Places of a wrapped text model's tensors, the plain one first.
@@ -84,20 +93,20 @@ pub fn supported() -> impl Iterator<Item = &'static str> {
 /// An unknown family, and the family's own.
 pub(crate) fn describe(config: &RawConfig) -> Result<Decoder, ModelError> {
     let model_type = config.model_type()?;
-    let wrapper = WRAPPERS.iter().find(|(wrapper, _)| *wrapper == model_type);
-    let Some((_, default)) = wrapper else {
+    let Some(wrapper) = WRAPPERS.iter().find(|wrapper| wrapper.model_type == model_type) else {
         return family(&Blueprint::new(config.clone()), &model_type);
     };
     let text = config.nested("text_config")?.ok_or_else(|| {
         config.refuse("text_config", "absent", "the text model's configuration is needed")
     })?;
     let text_type: Option<String> = text.get("model_type")?;
-    let blueprint = Blueprint::new(text);
+    let tied = config.flag("tie_word_embeddings", wrapper.tied)?;
+    let blueprint = Blueprint::wrapped(text, tied);
     blueprint.roots(ROOTS.iter().map(|(model, outer)| Root::new(model, outer)).collect());
     blueprint.ignore_tensors(SENSES);
     // The parts for other inputs, and the tokens that stand for them.
     config.ignore(WRAPPER_KEYS);
-    family(&blueprint, text_type.as_deref().unwrap_or(default))
+    family(&blueprint, text_type.as_deref().unwrap_or(wrapper.text))
 }
 
 /// Keys of wrappers that say nothing about the text model.
