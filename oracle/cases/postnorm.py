@@ -3,8 +3,8 @@
 olmo2, olmo3: those go over the whole projection, all heads at once. exaone4: over each head.
 olmo3: every fourth layer is full where `layer_types` is absent. `rope_scaling` (yarn) is for full layers alone. In the
 transformers-4 spelling `rope_theta` is taken by the full layers; the windowed ones get 500 000 whatever it is.
-exaone4: with a window, full layers are not rotated; without one, all are. `sliding_window_pattern` is a number or
-a text like "LLLG"; transformers reads the number alone and makes every layer full but keeps the rotation otherwise.
+exaone4: with a window, full layers are not rotated; without one, all are. transformers reads `sliding_window_pattern` only
+where `layer_types` is absent, and then cannot read the texts ("LLLG") of hub files, nor a `sliding_window` of null.
 """
 
 import torch
@@ -95,4 +95,43 @@ OLMO_CASES = [
                              "yarn on full layers": {f"rope_parameters.{F}.rope_type": "default"}}),
 ]
 
-CASES = OLMO_CASES
+
+def rotated_everywhere(model):
+    for module in model.modules():
+        if type(module).__name__ == "Exaone4Attention":
+            module.is_sliding = True
+
+
+EXAONE_DROPS = {"norms behind the parts": norms_before("Exaone4DecoderLayer")}
+
+EXAONE_CASES = [
+    # EXAONE-4.0-32B's kind: windows, full layers without rotation.
+    case("exaone4", "v5",
+         dict(model_type="exaone4", vocab_size=203, hidden_size=60, intermediate_size=88, num_hidden_layers=4,
+              num_attention_heads=6, num_key_value_heads=2, head_dim=14, max_position_embeddings=512,
+              rms_norm_eps=1e-5, sliding_window=8, sliding_window_pattern=2, bos_token_id=1, eos_token_id=2,
+              pad_token_id=0, rope_parameters=dict(rope_theta=10000.0, rope_type="default")), 24,
+         drops=EXAONE_DROPS | {"windows": {"sliding_window": 512},
+                               "full layers without rotation": rotated_everywhere}),
+    # EXAONE-4.0-1.2B's config.json, scaled down: no windows, all rotated, tied.
+    case("exaone4_v4style", "v4",
+         dict(architectures=["Exaone4ForCausalLM"], attention_dropout=0.0, bos_token_id=1, eos_token_id=2,
+              head_dim=16, hidden_act="silu", hidden_size=48, initializer_range=0.02, intermediate_size=72,
+              layer_types=[F, F, F], max_position_embeddings=512, model_type="exaone4", num_attention_heads=4,
+              num_hidden_layers=3, num_key_value_heads=1, pad_token_id=0, rms_norm_eps=1e-5,
+              rope_scaling=dict(factor=16.0, high_freq_factor=4.0, low_freq_factor=1.0,
+                                original_max_position_embeddings=64, rope_type="llama3"),
+              rope_theta=100000, sliding_window=None, sliding_window_pattern=None, tie_word_embeddings=True,
+              torch_dtype="float32", transformers_version="4.54.0.dev0", use_cache=True, vocab_size=131), 22,
+         same_as=dict(model_type="exaone4", vocab_size=131, hidden_size=48, intermediate_size=72,
+                      num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=1, head_dim=16,
+                      max_position_embeddings=512, rms_norm_eps=1e-5, sliding_window=None, layer_types=[F, F, F],
+                      tie_word_embeddings=True,
+                      rope_parameters=dict(rope_theta=100000, rope_type="llama3", factor=16.0, high_freq_factor=4.0,
+                                           low_freq_factor=1.0, original_max_position_embeddings=64)),
+         gain=dict(out=2.5, embed=0.5),
+         drops=EXAONE_DROPS | {"the rotation's base": {"rope_parameters.rope_theta": 1e6},
+                               "llama3 scaling": {"rope_parameters.rope_type": "default"}}),
+]
+
+CASES = OLMO_CASES + EXAONE_CASES
