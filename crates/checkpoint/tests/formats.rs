@@ -54,6 +54,7 @@ fn hugging_face_directories() {
                 Dtype::Float32 => Float::F32,
                 Dtype::Float16 => Float::F16,
                 Dtype::Bfloat16 => Float::Bf16,
+                Dtype::Uint8 => panic!("{}: packed weights", spec.name),
             };
             assert_eq!(tensor.encoding(), Encoding::Dense(float));
             assert_eq!(tensor.dense_bytes().unwrap(), spec.dtype.bytes(&spec.values()));

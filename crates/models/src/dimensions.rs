@@ -18,6 +18,7 @@
 //! | `Q` | Query | all query heads' elements: `K · G · H` |
 //! | `F` | Feature | the feed-forward network's inner features |
 //! | `V` | Vocabulary | token ids |
+//! | `W` | Tap | inputs that a convolution sees |
 //! | `O`, `I` | | rows and columns of any weight |
 //!
 //! A packed weight has the dimensions Tile, Word and Lane of `stablemate-encodings`' layout.
@@ -72,3 +73,9 @@ pub const WORD: Label = Label("Word");
 pub const LANE: Label = Label("Lane");
 /// Components of an index into a tensor's leading dimensions.
 pub const INDEX: Label = Label("Index");
+/// `W`: inputs that a convolution sees.
+pub const TAP: Label = Label("Tap");
+/// `W − 1`: inputs that a convolution keeps for the next step.
+pub const TAIL: Label = Label("Tail");
+/// `C`: channels of a convolution.
+pub const CHANNEL: Label = Label("Channel");

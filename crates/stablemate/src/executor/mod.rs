@@ -274,7 +274,7 @@ impl Runner for Executor {
     }
 
     fn reuses_prefixes(&self) -> bool {
-        !self.decoder().needs_lengths()
+        !self.decoder().needs_lengths
     }
 
     fn width(&self) -> usize {

@@ -1,0 +1,291 @@
+//! The notebook in which a family writes its description: a configuration and the tables it fills.
+
+mod attention;
+mod networks;
+mod recurrent;
+mod style;
+
+pub use attention::AttentionBias;
+pub use recurrent::DeltaSizes;
+pub use style::{Features, Names, Sizes, Style};
+
+use crate::dimensions::{MODEL, VOCABULARY};
+use crate::parts::{Block, Branch, Layer, Linear, Norm, Part, Rope, RopeReading};
+use crate::source::{Layout, Root};
+use crate::{Decoder, Embedding, ModelError, Param, ParamTable, State, StateEntry, StateKind};
+use stablemate_checkpoint::RawConfig;
+use stablemate_graph::Dimension;
+use std::cell::RefCell;
+
+/// A configuration together with the parameters, the state and the needs declared so far.
+pub struct Blueprint {
+    /// The text model's configuration.
+    pub config: RawConfig,
+    tables: RefCell<Tables>,
+}
+
+#[derive(Default)]
+struct Tables {
+    params: ParamTable,
+    states: Vec<StateEntry>,
+    /// Some part needs the length of each token's sequence.
+    needs_lengths: bool,
+    /// All rotations, for the longest sequence that they are made for.
+    ropes: Vec<Rope>,
+    roots: Vec<Root>,
+    ignored: Vec<String>,
+}
+
+/// A place among the tensors' names: `model.layers.3.self_attn`.
+#[derive(Clone)]
+pub struct At<'m> {
+    /// Where everything is declared.
+    pub blueprint: &'m Blueprint,
+    /// The place, without a dot at its end.
+    pub path: String,
+    /// The number of the layer.
+    pub n: usize,
+}
+
+impl Blueprint {
+    /// An empty blueprint of `config`.
+    pub fn new(config: RawConfig) -> Self {
+        Self { config, tables: RefCell::default() }
+    }
+
+    /// Sizes under the names of `style`.
+    ///
+    /// # Errors
+    /// As [`Sizes::read`].
+    pub fn sizes(&self, style: &Style) -> Result<Sizes, ModelError> {
+        Sizes::read(&self.config, style)
+    }
+
+    /// The rotation of all layers.
+    ///
+    /// # Errors
+    /// As [`Rope::read`].
+    pub fn rope(&self, reading: RopeReading) -> Result<Rope, ModelError> {
+        Rope::read(&self.config, reading)
+    }
+
+    /// Says where checkpoints keep the names; the description is spelled for the first root.
+    pub fn roots(&self, roots: Vec<Root>) {
+        self.tables.borrow_mut().roots = roots;
+    }
+
+    /// Leaves tensors out on purpose: patterns with `*`, spelled as the checkpoint does.
+    pub fn ignore_tensors(&self, patterns: &[&str]) {
+        let patterns = patterns.iter().map(ToString::to_string);
+        self.tables.borrow_mut().ignored.extend(patterns);
+    }
+
+    /// A place.
+    pub fn at(&self, path: impl Into<String>) -> At<'_> {
+        At { blueprint: self, path: path.into(), n: 0 }
+    }
+
+    /// Declares the tensor `name`.
+    pub fn param(&self, name: impl Into<String>, dimensions: impl Into<Vec<Dimension>>) -> Param {
+        self.layouts(name, dimensions, Vec::new())
+    }
+
+    /// Declares a parameter that checkpoints hold in one of these layouts.
+    pub fn layouts(
+        &self,
+        name: impl Into<String>,
+        dimensions: impl Into<Vec<Dimension>>,
+        layouts: Vec<Layout>,
+    ) -> Param {
+        let params = &mut self.tables.borrow_mut().params;
+        params.declare(name.into(), dimensions.into(), layouts, false)
+    }
+
+    /// Declares a parameter that is used element by element, in f32.
+    pub fn values(
+        &self,
+        name: impl Into<String>,
+        dimensions: impl Into<Vec<Dimension>>,
+        layouts: Vec<Layout>,
+    ) -> Param {
+        let params = &mut self.tables.borrow_mut().params;
+        params.declare(name.into(), dimensions.into(), layouts, true)
+    }
+
+    /// Declares a paged state tensor: a pool `[B, L, heads, width]`.
+    pub fn state(&self, name: String, heads: Dimension, width: Dimension) -> State {
+        self.keep(StateEntry::paged(name, heads, width))
+    }
+
+    /// Declares per-sequence state: a pool `[N, dimensions…]` f32, a slot of which belongs to each
+    /// sequence. A kernel reads and writes it; at position 0 it starts from zeros.
+    pub fn sequence_state(&self, name: String, dimensions: Vec<Dimension>) -> State {
+        self.keep(StateEntry { name, kind: StateKind::PerSequence(dimensions) })
+    }
+
+    fn keep(&self, entry: StateEntry) -> State {
+        let states = &mut self.tables.borrow_mut().states;
+        states.push(entry);
+        State(states.len() - 1)
+    }
+
+    /// Notes that a part rotates by `rope`.
+    pub fn uses_rope(&self, rope: &Rope) {
+        let tables = &mut *self.tables.borrow_mut();
+        tables.needs_lengths |= rope.depends_on_length();
+        if !tables.ropes.contains(rope) {
+            tables.ropes.push(rope.clone());
+        }
+    }
+
+    /// The decoder of layers that `describe` describes one by one.
+    ///
+    /// # Errors
+    /// Those of `describe`; a configuration without `model_type`.
+    pub fn decoder<B: Block + 'static>(
+        &self,
+        sizes: &Sizes,
+        mut describe: impl FnMut(&At<'_>) -> Result<B, ModelError>,
+    ) -> Result<Decoder, ModelError> {
+        let mut layers: Vec<Box<dyn Block>> = Vec::with_capacity(sizes.layers);
+        for n in 0..sizes.layers {
+            let path = format!("{}.{n}", sizes.names.layers);
+            layers.push(Box::new(describe(&At { blueprint: self, path, n })?));
+        }
+        let Names { embedding, norm, head, .. } = sizes.names;
+        let shape = [VOCABULARY.of(sizes.vocabulary), MODEL.of(sizes.hidden)];
+        let table = self.param(format!("{embedding}.weight"), shape);
+        let norm = self.at("").norm(norm, sizes);
+        let head = match sizes.tied {
+            true => table,
+            false => self.param(format!("{head}.weight"), shape),
+        };
+        let Tables { mut params, states, needs_lengths, ropes, roots, ignored } =
+            self.tables.take();
+        params.set_roots(roots, ignored);
+        let stretched = |n| ropes.iter().map(|rope| rope.context(n)).max().unwrap_or(n);
+        Ok(Decoder {
+            model_type: self.config.model_type()?,
+            vocabulary: sizes.vocabulary,
+            hidden: sizes.hidden,
+            context: sizes.positions.map(stretched),
+            embedding: Embedding::new(table),
+            layers,
+            norm,
+            head,
+            head_bias: None,
+            side: None,
+            logit_scale: None,
+            logit_softcap: None,
+            params,
+            states,
+            needs_lengths,
+        })
+    }
+}
+
+impl<'m> At<'m> {
+    /// A place below this one.
+    pub fn at(&self, name: &str) -> Self {
+        Self { path: self.name(name), ..self.clone() }
+    }
+
+    /// `path.name`.
+    pub fn name(&self, name: &str) -> String {
+        match self.path.is_empty() {
+            true => name.to_string(),
+            false => format!("{}.{name}", self.path),
+        }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &'m RawConfig {
+        &self.blueprint.config
+    }
+
+    /// Declares `name.weight [out, in]` and, if there is one, `name.bias [out]`.
+    pub fn linear(&self, name: &str, out: Dimension, input: Dimension, bias: bool) -> Linear {
+        let name = self.name(name);
+        let weight = self.blueprint.param(format!("{name}.weight"), [out, input]);
+        let values = || self.blueprint.values(format!("{name}.bias"), [out], Vec::new());
+        Linear { weight, bias: bias.then(values) }
+    }
+
+    /// Declares `name.weight [D]`, and `name.bias [D]` where the family's norms have biases.
+    pub fn norm(&self, name: &str, sizes: &Sizes) -> Norm {
+        self.norm_over(name, sizes, [MODEL.of(sizes.hidden)])
+    }
+
+    /// Declares a norm of the family's kind with parameters of these dimensions.
+    pub fn norm_over(
+        &self,
+        name: &str,
+        sizes: &Sizes,
+        dimensions: impl Into<Vec<Dimension>>,
+    ) -> Norm {
+        let (name, dimensions) = (self.name(name), dimensions.into());
+        let declare = |part: &str| {
+            self.blueprint.values(format!("{name}.{part}"), dimensions.clone(), Vec::new())
+        };
+        Norm {
+            kind: sizes.norm,
+            weight: Some(declare("weight")),
+            bias: sizes.norm_bias.then(|| declare("bias")),
+            epsilon: sizes.epsilon,
+        }
+    }
+
+    /// A branch of parts behind the norm `pre`.
+    pub fn branch(&self, pre: &str, sizes: &Sizes, parts: Vec<Box<dyn Part>>) -> Branch {
+        Branch { pre: Some(self.norm(pre, sizes)), parts, post: None, scale: None }
+    }
+
+    /// `x + mixer(norm(x))`, then `x + network(norm(x))`, under Llama's names.
+    pub fn pre_norm(
+        &self,
+        sizes: &Sizes,
+        mixer: impl Into<Box<dyn Part>>,
+        network: impl Into<Box<dyn Part>>,
+    ) -> Layer {
+        Layer::Sequential(vec![
+            self.branch("input_layernorm", sizes, vec![mixer.into()]),
+            self.branch("post_attention_layernorm", sizes, vec![network.into()]),
+        ])
+    }
+
+    /// `x + norm(mixer(norm(x)))`, then `x + norm(network(norm(x)))`, under Gemma's names.
+    pub fn sandwich(
+        &self,
+        sizes: &Sizes,
+        mixer: impl Into<Box<dyn Part>>,
+        network: impl Into<Box<dyn Part>>,
+    ) -> Layer {
+        let branch = |pre: &str, part: Box<dyn Part>, post: &str| Branch {
+            post: Some(self.norm(post, sizes)),
+            ..self.branch(pre, sizes, vec![part])
+        };
+        Layer::Sequential(vec![
+            branch("input_layernorm", mixer.into(), "post_attention_layernorm"),
+            branch("pre_feedforward_layernorm", network.into(), "post_feedforward_layernorm"),
+        ])
+    }
+
+    /// `x + norm(mixer(x))`, then `x + norm(network(x))`, under OLMo 2's names.
+    pub fn post_norm(
+        &self,
+        sizes: &Sizes,
+        mixer: impl Into<Box<dyn Part>>,
+        network: impl Into<Box<dyn Part>>,
+    ) -> Layer {
+        let branch = |part: Box<dyn Part>, post: &str| Branch {
+            pre: None,
+            parts: vec![part],
+            post: Some(self.norm(post, sizes)),
+            scale: None,
+        };
+        Layer::Sequential(vec![
+            branch(mixer.into(), "post_attention_layernorm"),
+            branch(network.into(), "post_feedforward_layernorm"),
+        ])
+    }
+}
