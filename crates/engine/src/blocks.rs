@@ -312,8 +312,8 @@ impl Blocks {
 
 #[cfg(test)]
 impl Blocks {
-    /// As [`Self::new`] without slots, with a hash of one's own.
-    pub fn with_hash(total: usize, length: usize, hash: fn(u64, &[u32]) -> u64) -> Self {
-        Self { hash, ..Self::new(total, length, Slots::default()) }
+    /// Finds contents by another hash.
+    pub fn with_hash(self, hash: fn(u64, &[u32]) -> u64) -> Self {
+        Self { hash, ..self }
     }
 }

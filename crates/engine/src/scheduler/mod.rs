@@ -260,6 +260,14 @@ impl Scheduler {
     }
 }
 
+#[cfg(test)]
+impl Scheduler {
+    /// Finds blocks by another hash.
+    pub fn with_hash(self, hash: fn(u64, &[u32]) -> u64) -> Self {
+        Self { blocks: self.blocks.with_hash(hash), ..self }
+    }
+}
+
 /// Names the blocks of a sequence that have become full.
 fn name_blocks(blocks: &mut Blocks, sequence: &mut Sequence) {
     let length = blocks.length();

@@ -70,7 +70,7 @@ fn the_same_content_is_held_once() {
 
 #[test]
 fn colliding_hashes_lose_hits_and_nothing_else() {
-    let mut blocks = Blocks::with_hash(6, 2, |_, _| 7);
+    let mut blocks = Blocks::new(6, 2, Slots::default()).with_hash(|_, _| 7);
     let twice = hold(&mut blocks, &[1, 2, 1, 2]);
     assert_eq!(found(&blocks, &[1, 2, 1, 2]), twice[..1], "the parent counts too");
     blocks.forget(&twice);
