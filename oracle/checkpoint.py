@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import transformers
 from safetensors.torch import safe_open, save_file
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig
 
 from weights import fill
 
@@ -85,10 +85,14 @@ def spec(name: str, shape: list[int], case: dict) -> dict:
     return {"scale": dyadic(scale), "offset": offset}
 
 
+def opener(case: dict):
+    return getattr(transformers, case.get("auto", "AutoModelForCausalLM"))
+
+
 def tensor_table(case: dict, config) -> list[dict]:
     """Every tensor of the checkpoint, by name: what save_pretrained writes, laid out as on the hub, and the extra ones."""
     with tempfile.TemporaryDirectory() as tmp:
-        AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(tmp)
+        opener(case).from_config(config, dtype=torch.float32).save_pretrained(tmp)
         with safe_open(pathlib.Path(tmp) / "model.safetensors", "pt") as file:
             shapes = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}
     shapes = case.get("layout", lambda same: same)(shapes)
@@ -130,7 +134,7 @@ def load(case: dict, folder: pathlib.Path, config=None, dtype=torch.float32, lef
     """The model, in eager attention (or the case's), from every tensor that is not to be ignored; or from fewer, if
     `leftovers`."""
     more = {} if config is None else {"config": config}
-    model, info = AutoModelForCausalLM.from_pretrained(
+    model, info = opener(case).from_pretrained(
         folder, dtype=dtype, attn_implementation=case.get("attention", "eager"), experts_implementation="eager",
         output_loading_info=True, **more
     )

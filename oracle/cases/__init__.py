@@ -1,8 +1,14 @@
 """The tiny models, by group: every folder of fixtures/ that holds an expected.json is one entry of CASES."""
 
-from . import cohere, dense, experts, falcon, gemma, gemma4, gpt2, gpt_oss, latent, mamba, phi3, recurrent
+from . import (
+    aliases, cohere, convolution, dense, experts, falcon, gemma, gemma4, glm, gpt2, gpt_oss, latent, layernorm,
+    mamba, mistral, multipliers, phi3, postnorm, recurrent, smollm3,
+)
 
-CASES = (dense.CASES + gemma.CASES + gemma4.CASES + experts.CASES + gpt_oss.CASES + recurrent.CASES
-         + cohere.CASES + phi3.CASES + gpt2.CASES + falcon.CASES + latent.CASES + mamba.CASES)
+GROUPS = (
+    dense, gemma, gemma4, experts, gpt_oss, recurrent, cohere, phi3, gpt2, falcon, latent, mamba, smollm3, postnorm,
+    multipliers, layernorm, glm, mistral, aliases, convolution,
+)
+CASES = [entry for group in GROUPS for entry in group.CASES]
 
 assert len({entry["name"] for entry in CASES}) == len(CASES), "two cases of one name"

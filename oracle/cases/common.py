@@ -16,6 +16,7 @@ Keys of a case
     extra      {name: shape} of tensors that a hub checkpoint holds and a text model ignores
     ignored    pattern of names that the text model ignores, beside the extra ones
     dtypes     [(pattern, dtype)] of tensors whose type is not that of the configuration
+    auto       class of transformers that opens it, where AutoModelForCausalLM does not
     attention  implementation of attention, where the eager one is wrong
     reference  {name: float32 array} of the checkpoint -> the same for transformers, where it cannot read the former
     reference_config

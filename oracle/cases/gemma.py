@@ -1,10 +1,25 @@
-"""gemma2, gemma3_text: norms of 1 + weight on both sides, windows, soft-caps, two rotary bases."""
+"""gemma, gemma2, gemma3_text: norms of 1 + weight (on both sides since gemma2), windows, soft-caps, two rotary bases."""
 
 from .common import case
 
 # Tied and sandwiched between norms, gemma would repeat its last token for ever: small embeddings let the layers
 # speak, a large final norm gives the logits their size back.
 GEMMA_GAIN = dict(embed=0.046875, out=1.0, qk=2.0, final=4.0)
+
+
+
+def plain_norms(model):
+    for module in model.modules():
+        if type(module).__name__ == "GemmaRMSNorm":
+            module.weight.data -= 1
+
+
+def embedding_not_scaled(model):
+    model.model.embed_tokens.embed_scale.fill_(1.0)
+
+
+GEMMA_DROPS = {"norms of 1 + weight": plain_norms, "the embedding's scale": embedding_not_scaled,
+               "gelu": {"hidden_act": "silu"}}
 
 CASES = [
     case(
@@ -104,5 +119,31 @@ CASES = [
                                           sliding_attention=dict(rope_theta=10000.0, rope_type="default"))),
         gain=GEMMA_GAIN | dict(final=8.0),
         drops={"layer_types (the pattern instead)": {"layer_types": ["sliding_attention", "full_attention"] * 3}},
+    ),
+]
+
+CASES += [
+    case(
+        "gemma", "v5",
+        dict(model_type="gemma", vocab_size=203, hidden_size=60, intermediate_size=88, num_hidden_layers=3,
+             num_attention_heads=5, num_key_value_heads=1, head_dim=14, max_position_embeddings=512,
+             rms_norm_eps=1e-6, bos_token_id=2, eos_token_id=1, pad_token_id=0,
+             rope_parameters=dict(rope_theta=10000.0, rope_type="default")), 23,
+        gain=GEMMA_GAIN | dict(out=1.5, final=8.0), drops=GEMMA_DROPS,
+    ),
+    # google/gemma-2b's config.json, scaled down: "gelu" means its tanh form.
+    case(
+        "gemma_v4style", "v4",
+        dict(architectures=["GemmaForCausalLM"], attention_bias=False, attention_dropout=0.0, bos_token_id=2,
+             eos_token_id=1, head_dim=16, hidden_act="gelu", hidden_activation=None, hidden_size=40,
+             initializer_range=0.02, intermediate_size=104, max_position_embeddings=512, model_type="gemma",
+             num_attention_heads=4, num_hidden_layers=3, num_key_value_heads=2, pad_token_id=0, rms_norm_eps=1e-6,
+             rope_scaling=None, rope_theta=10000.0, torch_dtype="float32", transformers_version="4.38.0.dev0",
+             use_cache=True, vocab_size=131), 21,
+        same_as=dict(model_type="gemma", vocab_size=131, hidden_size=40, intermediate_size=104, num_hidden_layers=3,
+                     num_attention_heads=4, num_key_value_heads=2, head_dim=16, max_position_embeddings=512,
+                     rms_norm_eps=1e-6, hidden_act="gelu_pytorch_tanh",
+                     rope_parameters=dict(rope_theta=10000.0, rope_type="default")),
+        gain=GEMMA_GAIN | dict(out=1.5, final=8.0), drops=GEMMA_DROPS,
     ),
 ]

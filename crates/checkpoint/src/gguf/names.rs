@@ -65,24 +65,24 @@ impl Rule {
     /// The outside name for `rest`, the name in the file behind the layer.
     fn apply(&self, rest: &str, companies: &[&[&str]]) -> Option<String> {
         let kind = rest.strip_prefix(self.stored)?;
+        self.has(kind, companies).then(|| format!("{}{kind}", self.name))
+    }
+
+    /// The other direction of [`Self::apply`].
+    fn reverse(&self, rest: &str, companies: &[&[&str]]) -> Option<String> {
+        let kind = rest.strip_prefix(self.name)?;
+        self.has(kind, companies).then(|| format!("{}{kind}", self.stored))
+    }
+
+    /// Whether the rule means a tensor whose name ends with `kind`.
+    fn has(&self, kind: &str, companies: &[&[&str]]) -> bool {
         let optional = || companies.iter().any(|stems| stems.contains(&self.stored));
-        let known = match kind {
+        match kind {
             "" => self.exact,
             ".weight" => !self.exact,
             ".bias" => !self.exact && (self.biased || optional()),
             _ => false,
-        };
-        known.then(|| format!("{}{kind}", self.name))
-    }
-
-    /// The other direction of [`Self::apply`].
-    fn reverse(&self, rest: &str) -> Option<String> {
-        let kind = match rest.strip_prefix(self.name)? {
-            "" if self.exact => "",
-            kind @ (".weight" | ".bias") if !self.exact => kind,
-            _ => return None,
-        };
-        Some(format!("{}{kind}", self.stored))
+        }
     }
 }
 
@@ -131,10 +131,13 @@ impl Names {
             Some((number(layer)?, rest))
         });
         let Some((layer, rest)) = in_layer else {
-            return self.model.iter().find_map(|rule| Some((rule.reverse(name)?, rule.conversion)));
+            return self
+                .model
+                .iter()
+                .find_map(|rule| Some((rule.reverse(name, &[])?, rule.conversion)));
         };
         self.layer.iter().copied().flatten().find_map(|rule| {
-            let rest = rule.reverse(rest)?;
+            let rest = rule.reverse(rest, self.companies)?;
             Some((format!("blk.{layer}.{rest}"), rule.conversion))
         })
     }

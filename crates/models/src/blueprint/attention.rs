@@ -43,7 +43,26 @@ impl<'m> At<'m> {
     pub fn attention(&self, sizes: &Sizes, bias: AttentionBias) -> AttentionDraft<'m> {
         let rows = QUERY.of(sizes.heads * sizes.head_dim);
         let query = self.linear("q_proj", rows, MODEL.of(sizes.hidden), bias.inputs);
-        self.attention_of(sizes, bias, query)
+        self.attention_of(sizes, bias, query, KeySource::Own)
+    }
+
+    /// Attention whose values are its projected keys, before their norm and rotation: no `v_proj`.
+    pub fn attention_of_keys(&self, sizes: &Sizes, bias: AttentionBias) -> AttentionDraft<'m> {
+        let rows = QUERY.of(sizes.heads * sizes.head_dim);
+        let query = self.linear("q_proj", rows, MODEL.of(sizes.hidden), bias.inputs);
+        self.attention_of(sizes, bias, query, KeySource::KeysAreValues)
+    }
+
+    /// Attention over the keys and values of an earlier layer: only `q_proj` and `o_proj`.
+    pub fn attention_over(
+        &self,
+        sizes: &Sizes,
+        bias: AttentionBias,
+        pools: [State; 2],
+    ) -> AttentionDraft<'m> {
+        let rows = QUERY.of(sizes.heads * sizes.head_dim);
+        let query = self.linear("q_proj", rows, MODEL.of(sizes.hidden), bias.inputs);
+        self.attention_of(sizes, bias, query, KeySource::Earlier(pools))
     }
 
     /// Attention whose `q_proj` holds, for each head, the query and then the output's gate, a sigmoid.
@@ -69,7 +88,7 @@ impl<'m> At<'m> {
         };
         let query = part("q_proj", QUERY.of(heads * head_dim), 0);
         let projection = part("q_proj.gate", MIXED.of(heads * head_dim), head_dim);
-        let mut draft = self.attention_of(sizes, bias, query);
+        let mut draft = self.attention_of(sizes, bias, query, KeySource::Own);
         let function = GateFunction::Sigmoid;
         draft.gqa.gate = Some(OutputGate { projection, per_head: false, function });
         draft
@@ -80,22 +99,52 @@ impl<'m> At<'m> {
         sizes: &Sizes,
         bias: AttentionBias,
         query: Linear,
+        source: KeySource,
     ) -> AttentionDraft<'m> {
         let Sizes { heads, kv_heads, head_dim, hidden, .. } = *sizes;
         let (model, mixed) = (MODEL.of(hidden), MIXED.of(heads * head_dim));
         let (key, value) = (KEY.of(kv_heads * head_dim), VALUE.of(kv_heads * head_dim));
-        let own = KeysValues {
-            key: self.linear("k_proj", key, model, bias.inputs),
-            value: Some(self.linear("v_proj", value, model, bias.inputs)),
-            key_norm: None,
-            value_norm: None,
-            key_scale: None,
+        let own = || {
+            let key = self.linear("k_proj", key, model, bias.inputs);
+            let value = matches!(source, KeySource::Own)
+                .then(|| self.linear("v_proj", value, model, bias.inputs));
+            KeysValues { key, value, key_norm: None, value_norm: None, key_scale: None }
+        };
+        let (own, pools) = match source {
+            KeySource::Earlier(pools) => (None, pools),
+            KeySource::Own | KeySource::KeysAreValues => {
+                let heads = KV_HEAD.of(kv_heads);
+                (Some(own()), self.blueprint.cache(self.n, heads, head_dim, head_dim))
+            }
         };
         let output = self.linear("o_proj", model, mixed, bias.output);
-        let pools = self.blueprint.cache(self.n, KV_HEAD.of(kv_heads), head_dim, head_dim);
-        let gqa = Gqa { query, own: Some(own), output, ..Gqa::new(sizes, pools, query) };
+        let gqa = Gqa { query, own, output, ..Gqa::new(sizes, pools, query) };
         AttentionDraft { at: self.clone(), gqa }
     }
+
+    /// Attention with projections that the family has declared, over pools of this layer.
+    pub fn attention_with(
+        &self,
+        sizes: &Sizes,
+        [query, key, value, output]: [Linear; 4],
+    ) -> AttentionDraft<'m> {
+        let heads = KV_HEAD.of(sizes.kv_heads);
+        let pools = self.blueprint.cache(self.n, heads, sizes.head_dim, sizes.head_dim);
+        let value = Some(value);
+        let own = KeysValues { key, value, key_norm: None, value_norm: None, key_scale: None };
+        let gqa = Gqa { own: Some(own), output, ..Gqa::new(sizes, pools, query) };
+        AttentionDraft { at: self.clone(), gqa }
+    }
+}
+
+/// Where keys and values come from.
+enum KeySource {
+    /// Projections of their own.
+    Own,
+    /// One projection for both.
+    KeysAreValues,
+    /// The pools of an earlier layer.
+    Earlier([State; 2]),
 }
 
 impl Blueprint {
@@ -141,6 +190,14 @@ impl Gqa {
 }
 
 impl AttentionDraft<'_> {
+    /// Queries and keys are rotated; not at all by `None`.
+    pub fn rotary_if(self, rope: Option<&Rope>) -> Self {
+        match rope {
+            Some(rope) => self.rotary(rope),
+            None => self,
+        }
+    }
+
     /// Queries and keys are rotated.
     pub fn rotary(mut self, rope: &Rope) -> Self {
         self.at.blueprint.uses_rope(rope);
@@ -166,14 +223,6 @@ impl AttentionDraft<'_> {
         self
     }
 
-    /// Norms `q_norm` and `k_norm` over each head, before the rotation.
-    pub fn head_norms(self, sizes: &Sizes) -> Self {
-        let over = [HEAD_DIM.of(self.gqa.head_dim)];
-        let query = self.at.norm_over("q_norm", sizes, over);
-        let key = self.at.norm_over("k_norm", sizes, over);
-        self.norms(query, key, NormExtent::Head, false)
-    }
-
     /// Norms `q_norm` and `k_norm` over whole projections, before the rotation.
     pub fn projection_norms(self, sizes: &Sizes) -> Self {
         let Gqa { kv_heads, group, head_dim, .. } = self.gqa;
@@ -194,6 +243,28 @@ impl AttentionDraft<'_> {
         self.gqa.query_norm = of(query);
         if let Some(own) = &mut self.gqa.own {
             own.key_norm = of(key);
+        }
+        self
+    }
+
+    /// Values are normalised over each head, without a weight.
+    pub fn value_norm(mut self, sizes: &Sizes) -> Self {
+        let norm = Norm { kind: sizes.norm, weight: None, bias: None, epsilon: sizes.epsilon };
+        if let Some(own) = &mut self.gqa.own {
+            let extent = NormExtent::Head;
+            own.value_norm = Some(HeadNorm { norm, extent, after_rotation: false });
+        }
+        self
+    }
+
+    /// A norm `q_norm` over each query head, and `k_norm` over each key head where the layer has keys,
+    /// before the rotation.
+    pub fn head_norms(mut self, sizes: &Sizes) -> Self {
+        let over = [HEAD_DIM.of(self.gqa.head_dim)];
+        let of = |norm| HeadNorm { norm, extent: NormExtent::Head, after_rotation: false };
+        self.gqa.query_norm = Some(of(self.at.norm_over("q_norm", sizes, over)));
+        if let Some(own) = &mut self.gqa.own {
+            own.key_norm = Some(of(self.at.norm_over("k_norm", sizes, over)));
         }
         self
     }

@@ -1,17 +1,23 @@
 //! The notebook in which a family writes its description: a configuration and the tables it fills.
 
 mod attention;
+mod experts;
 mod networks;
+mod per_layer;
 mod recurrent;
+mod shared_keys;
 mod style;
 
 pub use attention::AttentionBias;
+pub use experts::{EXPERT_NAMES, ExpertSizes};
 pub use recurrent::DeltaSizes;
+pub use shared_keys::SharedKeys;
+pub(crate) use style::divides;
 pub use style::{Features, Names, Sizes, Style};
 
 use crate::dimensions::{MODEL, VOCABULARY};
 use crate::parts::{Block, Branch, Layer, Linear, Norm, Part, Rope, RopeReading};
-use crate::source::{Layout, Root};
+use crate::source::{Layout, Piece, Root, Rows};
 use crate::{Decoder, Embedding, ModelError, Param, ParamTable, State, StateEntry, StateKind};
 use stablemate_checkpoint::RawConfig;
 use stablemate_graph::Dimension;
@@ -21,6 +27,8 @@ use std::cell::RefCell;
 pub struct Blueprint {
     /// The text model's configuration.
     pub config: RawConfig,
+    /// Whether the head is the embedding's table, where a wrapper's configuration decides.
+    tied: Option<bool>,
     tables: RefCell<Tables>,
 }
 
@@ -50,7 +58,13 @@ pub struct At<'m> {
 impl Blueprint {
     /// An empty blueprint of `config`.
     pub fn new(config: RawConfig) -> Self {
-        Self { config, tables: RefCell::default() }
+        Self { config, tied: None, tables: RefCell::default() }
+    }
+
+    /// The same for a text model in a wrapper, which decides whether the head is the embedding's table.
+    pub fn wrapped(config: RawConfig, tied: bool) -> Self {
+        config.ignore(&["tie_word_embeddings"]);
+        Self { tied: Some(tied), ..Self::new(config) }
     }
 
     /// Sizes under the names of `style`.
@@ -58,7 +72,8 @@ impl Blueprint {
     /// # Errors
     /// As [`Sizes::read`].
     pub fn sizes(&self, style: &Style) -> Result<Sizes, ModelError> {
-        Sizes::read(&self.config, style)
+        let sizes = Sizes::read(&self.config, style)?;
+        Ok(Sizes { tied: self.tied.unwrap_or(sizes.tied), ..sizes })
     }
 
     /// The rotation of all layers.
@@ -156,6 +171,10 @@ impl Blueprint {
         let shape = [VOCABULARY.of(sizes.vocabulary), MODEL.of(sizes.hidden)];
         let table = self.param(format!("{embedding}.weight"), shape);
         let norm = self.at("").norm(norm, sizes);
+        let bias = format!("{head}.bias");
+        let head_bias = sizes
+            .head_bias
+            .then(|| self.values(bias, [VOCABULARY.of(sizes.vocabulary)], Vec::new()));
         let head = match sizes.tied {
             true => table,
             false => self.param(format!("{head}.weight"), shape),
@@ -173,7 +192,7 @@ impl Blueprint {
             layers,
             norm,
             head,
-            head_bias: None,
+            head_bias,
             side: None,
             logit_scale: None,
             logit_softcap: None,
@@ -209,6 +228,28 @@ impl<'m> At<'m> {
         let weight = self.blueprint.param(format!("{name}.weight"), [out, input]);
         let values = || self.blueprint.values(format!("{name}.bias"), [out], Vec::new());
         Linear { weight, bias: bias.then(values) }
+    }
+
+    /// Declares the rows `rows` of `tensor.weight [all, in]` as a weight of its own, and those of
+    /// `tensor.bias [all]` as its bias: a projection that checkpoints fuse with others.
+    pub fn rows_of(
+        &self,
+        tensor: &str,
+        part: &str,
+        [out, input]: [Dimension; 2],
+        (all, rows): (usize, Rows),
+        bias: bool,
+    ) -> Linear {
+        let stored = |kind: &str, shape: Vec<usize>| {
+            vec![Piece::whole(self.name(&format!("{tensor}.{kind}")), shape).only(rows).into()]
+        };
+        let name = |kind: &str| self.name(&format!("{tensor}.{part}.{kind}"));
+        let weight = stored("weight", vec![all, input.size]);
+        let values = || self.blueprint.values(name("bias"), [out], stored("bias", vec![all]));
+        Linear {
+            weight: self.blueprint.layouts(name("weight"), [out, input], weight),
+            bias: bias.then(values),
+        }
     }
 
     /// Declares `name.weight [D]`, and `name.bias [D]` where the family's norms have biases.

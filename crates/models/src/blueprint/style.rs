@@ -35,6 +35,8 @@ pub struct Style {
     pub positions: &'static str,
     /// Whether the head is the embedding's table where the configuration does not say.
     pub tied: bool,
+    /// Whether the head has a bias.
+    pub head_bias: bool,
     /// Names of the tensors around the layers.
     pub names: Names,
 }
@@ -71,6 +73,13 @@ impl Names {
     };
 }
 
+impl Names {
+    /// The place of the model's own tensors: `model`.
+    pub fn root(&self) -> &'static str {
+        self.embedding.rsplit_once('.').map_or("", |(root, _)| root)
+    }
+}
+
 impl Style {
     /// Llama's.
     pub const LLAMA: Self = Self {
@@ -87,6 +96,7 @@ impl Style {
         activation: ("hidden_act", Activation::Silu),
         positions: "max_position_embeddings",
         tied: false,
+        head_bias: false,
         names: Names::LLAMA,
     };
 }
@@ -120,6 +130,8 @@ pub struct Sizes {
     pub positions: Option<usize>,
     /// Whether the head is the embedding's table.
     pub tied: bool,
+    /// Whether the head has a bias.
+    pub head_bias: bool,
     /// Names of the tensors around the layers.
     pub names: Names,
 }
@@ -159,6 +171,7 @@ impl Sizes {
             activation: Activation::read(config, style.activation.0, style.activation.1)?,
             positions: config.get(style.positions)?,
             tied: config.flag("tie_word_embeddings", style.tied)?,
+            head_bias: style.head_bias,
             names: style.names,
         })
     }

@@ -1,14 +1,21 @@
 //! One file per model family: the parts it wires, and how.
 
+mod cohere2;
 mod gated_hybrid;
 mod gemma;
 mod gemma2;
 mod gemma3_text;
+mod gemma4;
+mod gemma4_geometry;
+mod gpt2;
 mod llama;
 mod mistral;
+mod phi3;
 mod qwen2;
 mod qwen3;
 mod qwen3_5;
+mod qwen3_5_moe;
+mod qwen3_moe;
 mod schedules;
 
 use crate::blueprint::AttentionBias;
@@ -22,13 +29,32 @@ type Describe = fn(&Blueprint) -> Result<Decoder, ModelError>;
 
 /// Every family by its `model_type`.
 const FAMILIES: &[(&str, Describe)] = &[
+    ("cohere2", cohere2::describe),
     ("gemma2", gemma2::describe),
     ("gemma3_text", gemma3_text::describe),
+    ("gemma4_text", gemma4::describe),
+    ("gemma4_unified_text", gemma4::describe_unified),
+    ("gpt2", gpt2::describe),
     ("llama", llama::describe),
     ("mistral", mistral::describe),
+    ("phi3", phi3::describe),
     ("qwen2", qwen2::describe),
     ("qwen3", qwen3::describe),
+    ("qwen3_5_moe_text", qwen3_5_moe::describe),
     ("qwen3_5_text", qwen3_5::describe),
+    ("qwen3_moe", qwen3_moe::describe),
+];
+
+/// Tensors of the eyes and ears of wrapped models.
+const SENSES: &[&str] = &[
+    "model.visual.*",
+    "visual.*",
+    "*vision_tower.*",
+    "*audio_tower.*",
+    "*embed_vision.*",
+    "*embed_audio.*",
+    "*multi_modal_projector.*",
+    "*vision_embedder.*",
 ];
 
 /// A model of several inputs around a text model, which is all that runs here.
@@ -36,16 +62,17 @@ struct Wrapper {
     model_type: &'static str,
     /// `model_type` of a text configuration that has none.
     text: &'static str,
-    /// Patterns of the tensors that belong to other inputs.
-    ignored: &'static [&'static str],
+    /// Whether the head is the embedding's table where the wrapper's configuration is silent.
+    tied: bool,
 }
 
-/// Every wrapper by its `model_type`.
-const WRAPPERS: &[Wrapper] = &[Wrapper {
-    model_type: "qwen3_5",
-    text: "qwen3_5_text",
-    ignored: &["model.visual.*", "visual.*", "vision_tower.*"],
-}];
+/// Every wrapper.
+const WRAPPERS: &[Wrapper] = &[
+    Wrapper { model_type: "gemma4", text: "gemma4_text", tied: true },
+    Wrapper { model_type: "gemma4_unified", text: "gemma4_unified_text", tied: true },
+    Wrapper { model_type: "qwen3_5", text: "qwen3_5_text", tied: false },
+    Wrapper { model_type: "qwen3_5_moe", text: "qwen3_5_moe_text", tied: false },
+];
 
 /// Places of a wrapped text model's tensors, the plain one first.
 const ROOTS: &[(&str, &str)] = &[
@@ -66,17 +93,17 @@ pub fn supported() -> impl Iterator<Item = &'static str> {
 /// An unknown family, and the family's own.
 pub(crate) fn describe(config: &RawConfig) -> Result<Decoder, ModelError> {
     let model_type = config.model_type()?;
-    let wrapper = WRAPPERS.iter().find(|wrapper| wrapper.model_type == model_type);
-    let Some(wrapper) = wrapper else {
+    let Some(wrapper) = WRAPPERS.iter().find(|wrapper| wrapper.model_type == model_type) else {
         return family(&Blueprint::new(config.clone()), &model_type);
     };
     let text = config.nested("text_config")?.ok_or_else(|| {
         config.refuse("text_config", "absent", "the text model's configuration is needed")
     })?;
     let text_type: Option<String> = text.get("model_type")?;
-    let blueprint = Blueprint::new(text);
+    let tied = config.flag("tie_word_embeddings", wrapper.tied)?;
+    let blueprint = Blueprint::wrapped(text, tied);
     blueprint.roots(ROOTS.iter().map(|(model, outer)| Root::new(model, outer)).collect());
-    blueprint.ignore_tensors(wrapper.ignored);
+    blueprint.ignore_tensors(SENSES);
     // The parts for other inputs, and the tokens that stand for them.
     config.ignore(WRAPPER_KEYS);
     family(&blueprint, text_type.as_deref().unwrap_or(wrapper.text))
@@ -91,6 +118,11 @@ const WRAPPER_KEYS: &[&str] = &[
     "audio_token_id",
     "vision_start_token_id",
     "vision_end_token_id",
+    "boa_token_id",
+    "boi_token_id",
+    "eoa_token_index",
+    "eoi_token_id",
+    "vision_soft_tokens_per_image",
 ];
 
 fn family(blueprint: &Blueprint, model_type: &str) -> Result<Decoder, ModelError> {

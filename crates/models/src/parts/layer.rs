@@ -1,8 +1,8 @@
 //! Residual layers: how parts are joined to the stream.
 
 use super::{Norm, Part};
-use crate::Step;
-use crate::dimensions::MODEL;
+use crate::dimensions::{MODEL, UNIT};
+use crate::{Param, Step};
 use stablemate_graph::Value;
 use std::fmt;
 
@@ -109,5 +109,24 @@ impl Block for Layer {
         };
         let branches: Vec<String> = self.branches().iter().map(Branch::describe).collect();
         format!("{side_by_side}{} | {}", self.norms(), branches.join(" | "))
+    }
+}
+
+/// A layer whose output is multiplied by a stored scalar.
+#[derive(Debug)]
+pub struct Scaled {
+    /// The layer.
+    pub layer: Layer,
+    /// `[1]`.
+    pub by: Param,
+}
+
+impl Block for Scaled {
+    fn forward<'b>(&self, step: &Step<'b>, x: Value<'b>) -> Value<'b> {
+        (self.layer.forward(step, x) * step.param(self.by).sum(UNIT)).named("scaled")
+    }
+
+    fn describe(&self) -> String {
+        format!("{} | scaled", self.layer.describe())
     }
 }

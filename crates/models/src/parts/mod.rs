@@ -2,23 +2,31 @@
 
 mod activation;
 mod attention;
+mod beside;
 mod delta_net;
+mod experts;
 mod feed_forward;
 mod layer;
 mod norm;
+mod per_layer;
 mod position;
 pub mod rope;
+mod router;
 mod trigonometry;
 
 pub use crate::kernels::Span;
-pub use activation::Activation;
+pub use activation::{Activation, GatedActivation};
 pub use attention::{GateFunction, Gqa, KeysValues, OutputGate, QueryGrowth, softplus};
+pub use beside::Beside;
 pub use delta_net::DeltaNet;
+pub use experts::{ExpertNetworks, Experts, Weighed};
 pub use feed_forward::{Gated, Multiplied, Plain};
-pub use layer::{Block, Branch, Layer};
+pub use layer::{Block, Branch, Layer, Scaled};
 pub use norm::{HeadNorm, Norm, NormExtent, NormKind};
+pub use per_layer::{PerLayer, PerLayerNetwork};
 pub use position::{Alibi, Position};
 pub use rope::{Rope, RopeReading};
+pub use router::{Groups, Router, Score};
 pub use trigonometry::cosine_and_sine;
 
 use crate::{Param, Step};

@@ -53,10 +53,12 @@ pub(super) fn describe(source: &Source) -> Result<Description, Error> {
     config.put("alibi", false);
     config.put("bias", false);
     config.put("parallel_attn", true);
-    config.put("multi_query", sizes.key_value_heads == 1);
-    // Groups of several query heads exist in the newer structure alone.
-    let grouped = !matches!(sizes.key_value_heads, 1) && sizes.key_value_heads != sizes.heads;
-    config.put("new_decoder_architecture", two_norms || grouped);
+    // Groups of several query heads exist in the newer structure alone, which has the other switch
+    // on without reading it.
+    let grouped = sizes.key_value_heads != 1 && sizes.key_value_heads != sizes.heads;
+    let newer = two_norms || grouped;
+    config.put("new_decoder_architecture", newer);
+    config.put("multi_query", newer || sizes.key_value_heads == 1);
     config.put("num_ln_in_parallel_attn", if two_norms { 2 } else { 1 });
     source.rope(Rotation::whole(10_000.0), &sizes, &mut config)?;
     let names = if two_norms { &TWO_NORM_NAMES } else { &NAMES };

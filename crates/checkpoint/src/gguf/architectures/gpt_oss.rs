@@ -39,10 +39,26 @@ pub(super) fn describe(source: &Source) -> Result<Description, Error> {
     config.put("sliding_window", source.window()?);
     config.put("layer_types", layer_types(source.windowed(sizes.layers, 2)?));
     let experts = source.experts()?;
+    // The width of the experts once more.
+    source.keys.ignore(&["feed_forward_length"]);
     config.put("num_local_experts", experts.count);
     config.put("num_experts_per_tok", experts.used);
     config.put("intermediate_size", experts.width);
-    // llama.cpp's constant.
-    config.put("swiglu_limit", 7.0);
+    config.put("swiglu_limit", limit(source, sizes.layers)?);
     Ok(Description::new(config, &NAMES, &sizes))
+}
+
+/// The limit of the activation: llama.cpp's constant, unless the key of other families states one.
+fn limit(source: &Source, layers: usize) -> Result<f64, Error> {
+    const KEY: &str = "swiglu_clamp_exp";
+    match source.keys.listed::<f64>(KEY, layers)?.as_deref() {
+        None | Some([]) => Ok(7.0),
+        Some([first, others @ ..]) if *first > 0.0 && others.iter().all(|other| other == first) => {
+            Ok(*first)
+        }
+        Some(_) => {
+            let message = "differs between layers, or is not above zero, which is not read";
+            Err(source.keys.wrong(KEY, message.to_owned()))
+        }
+    }
 }

@@ -16,7 +16,8 @@ const MODEL: &[Rule] = &[
 const LAYER: &[Rule] = &[
     weight("attn_norm", "norm"),
     weight("ssm_in", "mixer.in_proj"),
-    weight("ssm_conv1d", "mixer.conv1d").converted(Conversion::Depthwise).biased(),
+    exact("ssm_conv1d.weight", "mixer.conv1d.weight").converted(Conversion::Depthwise),
+    exact("ssm_conv1d.bias", "mixer.conv1d.bias"),
     exact("ssm_dt.bias", "mixer.dt_bias"),
     exact("ssm_a", "mixer.A").converted(Conversion::Column),
     exact("ssm_d", "mixer.D").converted(Conversion::Column),

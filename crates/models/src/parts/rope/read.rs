@@ -72,23 +72,24 @@ impl Rope {
             (parameters.get::<String>("rope_type")?, parameters.get::<String>("type")?);
         let kind = new.or(old).unwrap_or_else(|| "default".to_string());
         if kind == "proportional" {
-            return Self::proportional(config, parameters, reading, part);
+            let factor = parameters.get::<f64>("factor")?.unwrap_or(1.0);
+            parameters.check(factor == 1.0, "factor", factor, "this version knows only 1 here")?;
+            return Self::proportional(config, reading, part.unwrap_or(1.0));
         }
         let width = width(config, reading, part)?;
         let frequencies = frequencies(config, parameters, &kind, width)?;
         Self::checked(config, reading, width, frequencies)
     }
 
-    /// Pairs over the whole head, of which only a part is turned.
-    fn proportional(
+    /// Pairs over the whole head, of which only the first `part` is turned.
+    ///
+    /// # Errors
+    /// A part that is not one, heads of an odd size.
+    pub fn proportional(
         config: &RawConfig,
-        parameters: &RawConfig,
         reading: RopeReading,
-        part: Option<f64>,
+        part: f64,
     ) -> Result<Self, ModelError> {
-        let factor = parameters.get::<f64>("factor")?.unwrap_or(1.0);
-        parameters.check(factor == 1.0, "factor", factor, "this version knows only 1 here")?;
-        let part = part.unwrap_or(1.0);
         let within = part > 0.0 && part <= 1.0;
         config.check(within, "partial_rotary_factor", part, "it must be above 0 and at most 1")?;
         let pairs = (part * reading.head_dim as f64 / 2.0).floor() as usize;
