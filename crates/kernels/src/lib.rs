@@ -1,5 +1,5 @@
-//! In: slices of activations, encoded weights, cache pools and addresses.
-//! Out: slices: products, attention, embedded rows, written cache, by the best instructions of this machine.
+//! In: slices of activations, encoded weights, pools of cache and states, and addresses.
+//! Out: slices: products, attention, embedded rows, written cache, recurrences, by the best instructions of this machine.
 //! Never: knows IREE, a graph, a model or a file.
 
 mod amx;
@@ -13,6 +13,8 @@ mod kernels;
 mod linear;
 mod pool;
 mod reading;
+mod recurrent;
+mod scratch;
 mod simd;
 
 pub use attention::{Addresses, Attention, AttentionOperands};
@@ -22,3 +24,6 @@ pub use isa::Isa;
 pub use kernels::{Activations, Kernels};
 pub use linear::{Activation, Matrix, Product, Weight};
 pub use pool::Pool;
+pub use recurrent::{
+    Convolution, DeltaRule, DeltaRuleOperands, Scan, ScanOperands, StateAddresses,
+};
