@@ -2,12 +2,12 @@
 
 from . import (
     aliases, cohere, convolution, dense, experts, falcon, gemma, gemma4, glm, gpt2, gpt_oss, latent, layernorm,
-    mamba, mistral, multipliers, phi3, postnorm, qwen3_next, recurrent, smollm3,
+    mamba, mistral, multipliers, phi3, postnorm, qwen3_next, recurrent, smollm3, wrappers,
 )
 
 GROUPS = (
     dense, gemma, gemma4, experts, gpt_oss, recurrent, cohere, phi3, gpt2, falcon, latent, mamba, smollm3, postnorm,
-    multipliers, layernorm, glm, mistral, aliases, convolution, qwen3_next,
+    multipliers, layernorm, glm, mistral, aliases, convolution, qwen3_next, wrappers,
 )
 CASES = [entry for group in GROUPS for entry in group.CASES]
 
