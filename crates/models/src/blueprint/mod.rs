@@ -2,6 +2,7 @@
 
 mod attention;
 mod experts;
+mod latent;
 mod networks;
 mod per_layer;
 mod recurrent;
@@ -10,6 +11,7 @@ mod style;
 
 pub use attention::AttentionBias;
 pub use experts::{EXPERT_NAMES, ExpertSizes};
+pub use latent::LatentSizes;
 pub use recurrent::DeltaSizes;
 pub use shared_keys::SharedKeys;
 pub(crate) use style::divides;
@@ -93,6 +95,13 @@ impl Blueprint {
     pub fn ignore_tensors(&self, patterns: &[&str]) {
         let patterns = patterns.iter().map(ToString::to_string);
         self.tables.borrow_mut().ignored.extend(patterns);
+    }
+
+    /// Leaves out the tensors of `count` layers behind the model's own, which guess further tokens.
+    pub fn ignore_further_layers(&self, sizes: &Sizes, count: usize) {
+        for n in sizes.layers..sizes.layers.saturating_add(count.min(64)) {
+            self.ignore_tensors(&[&format!("*layers.{n}.*")]);
+        }
     }
 
     /// A place.

@@ -1,6 +1,8 @@
 //! One file per model family: the parts it wires, and how.
 
 mod cohere2;
+mod deepseek_v2;
+mod deepseek_v3;
 mod gated_hybrid;
 mod gemma;
 mod gemma2;
@@ -8,6 +10,7 @@ mod gemma3_text;
 mod gemma4;
 mod gemma4_geometry;
 mod gpt2;
+mod latent;
 mod llama;
 mod mistral;
 mod phi3;
@@ -30,11 +33,14 @@ type Describe = fn(&Blueprint) -> Result<Decoder, ModelError>;
 /// Every family by its `model_type`.
 const FAMILIES: &[(&str, Describe)] = &[
     ("cohere2", cohere2::describe),
+    ("deepseek_v2", deepseek_v2::describe),
+    ("deepseek_v3", deepseek_v3::describe),
     ("gemma2", gemma2::describe),
     ("gemma3_text", gemma3_text::describe),
     ("gemma4_text", gemma4::describe),
     ("gemma4_unified_text", gemma4::describe_unified),
     ("gpt2", gpt2::describe),
+    ("kimi_k2", deepseek_v3::describe),
     ("llama", llama::describe),
     ("mistral", mistral::describe),
     ("phi3", phi3::describe),
