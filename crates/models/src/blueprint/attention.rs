@@ -4,8 +4,8 @@ use super::{At, Sizes};
 use crate::dimensions::{HEAD, HEAD_DIM, KEY, KV_HEAD, MIXED, MODEL, QUERY, VALUE, VALUE_DIM};
 use crate::kernels::Span;
 use crate::parts::{
-    GateFunction, Gqa, HeadNorm, KeysValues, Linear, Norm, NormExtent, OutputGate, Part, Position,
-    QueryGrowth, Rope,
+    Alibi, GateFunction, Gqa, HeadNorm, KeysValues, Linear, Norm, NormExtent, OutputGate, Part,
+    Position, QueryGrowth, Rope,
 };
 use crate::source::{Piece, Rows};
 use crate::{Blueprint, State};
@@ -177,6 +177,7 @@ impl Gqa {
             gate: None,
             output: projection,
             position: Position::None,
+            scaled_biases: false,
             query_growth: None,
             span: Span::Full,
             scale: 1.0 / (sizes.head_dim as f32).sqrt(),
@@ -202,6 +203,14 @@ impl AttentionDraft<'_> {
     pub fn rotary(mut self, rope: &Rope) -> Self {
         self.at.blueprint.uses_rope(rope);
         self.gqa.position = Position::Rotary(rope.clone());
+        self
+    }
+
+    /// Scores rise with the position of the key; `scaled` if the scale of scores applies to that, too.
+    pub fn alibi(mut self, alibi: Alibi, scaled: bool) -> Self {
+        self.at.blueprint.widen(self.gqa.keys, self.gqa.group);
+        self.gqa.position = Position::Alibi(alibi);
+        self.gqa.scaled_biases = scaled;
         self
     }
 

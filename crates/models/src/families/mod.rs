@@ -3,6 +3,7 @@
 mod cohere2;
 mod deepseek_v2;
 mod deepseek_v3;
+mod falcon;
 mod falcon_h1;
 mod gated_hybrid;
 mod gemma;
@@ -38,6 +39,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("cohere2", cohere2::describe),
     ("deepseek_v2", deepseek_v2::describe),
     ("deepseek_v3", deepseek_v3::describe),
+    ("falcon", falcon::describe),
     ("falcon_h1", falcon_h1::describe),
     ("gemma2", gemma2::describe),
     ("gemma3_text", gemma3_text::describe),
