@@ -1,10 +1,13 @@
 //! Construction of modules and functions.
 
+mod repeat;
+
 use crate::ir::{Argument, Function, Literal, Module, Op, Operation, ValueId, ValueInfo};
 use crate::symbols::{decomposition_name, symbol};
 use crate::{ElementType, GraphError, Inferred, Kernel, TensorType, Value, Violation, infer};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::panic::Location;
 
 /// Collects functions. Decompositions of kernels are shared between functions.
@@ -73,6 +76,8 @@ struct State {
     values: Vec<ValueInfo>,
     names: HashSet<String>,
     scope: Vec<String>,
+    /// Values of loops that have ended, by number.
+    ended: Vec<Range<u32>>,
     error: Option<GraphError>,
 }
 
@@ -329,14 +334,20 @@ impl<'m> Builder<'m> {
         }
     }
 
-    /// What is wrong with operands of another function.
+    /// What is wrong with operands of another function, or of a loop that has ended.
     pub(crate) fn foreign(&self, operands: &[Value<'_>]) -> Option<Violation> {
         let own = |value: &Value<'_>| std::ptr::eq(value.builder(), self);
-        if operands.iter().all(own) {
+        if !operands.iter().all(own) {
+            let message = "some operands belong to another function".to_string();
+            return Some(Violation { constraint: "functions", message });
+        }
+        let state = self.state.borrow();
+        let ended = |value: &Value<'_>| state.ended.iter().any(|ids| ids.contains(&value.id().0));
+        if !operands.iter().any(ended) {
             return None;
         }
-        let message = "some operands belong to another function".to_string();
-        Some(Violation { constraint: "functions", message })
+        let message = "some operands are values inside of a loop that has ended".to_string();
+        Some(Violation { constraint: "scopes", message })
     }
 
     /// Appends an operation with one result, or records why it cannot be.

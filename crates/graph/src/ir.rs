@@ -35,6 +35,15 @@ pub struct Function {
     pub results: Vec<(String, ValueId)>,
 }
 
+impl Function {
+    /// All operations, those of regions after the operation that has the region.
+    pub fn all_operations(&self) -> Vec<&Operation> {
+        let mut all = Vec::new();
+        self.operations.iter().for_each(|operation| operation.collect(&mut all));
+        all
+    }
+}
+
 /// Index of a value within its function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ValueId(pub u32);
@@ -64,7 +73,7 @@ pub struct Operation {
     pub op: Op,
     /// Inputs in order.
     pub operands: Vec<ValueId>,
-    /// Outputs in order; one for everything except kernels.
+    /// Outputs in order; one for everything except kernels and loops.
     pub results: Vec<ValueId>,
 }
 
@@ -115,6 +124,46 @@ pub enum Op {
         /// Symbol of the decomposition.
         decomposition: String,
     },
+    /// `while`; operands: the initial values.
+    While(Box<Loop>),
+}
+
+/// The regions of a `while`. They see the function's values; nothing outside sees theirs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loop {
+    /// What an iteration takes over from the one before: arguments of both regions.
+    pub arguments: Vec<ValueId>,
+    /// Results: whether there is another iteration, a scalar `i1`.
+    pub condition: Region,
+    /// Results: the arguments of the next iteration.
+    pub body: Region,
+}
+
+/// Operations inside of an operation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Region {
+    /// Operations, each after those it uses.
+    pub operations: Vec<Operation>,
+    /// Results in order.
+    pub results: Vec<ValueId>,
+}
+
+impl Operation {
+    /// The operation's regions, in the order they are printed.
+    pub fn regions(&self) -> Vec<&Region> {
+        match &self.op {
+            Op::While(inner) => vec![&inner.condition, &inner.body],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Appends the operation and, in order, all operations of its regions.
+    fn collect<'o>(&'o self, all: &mut Vec<&'o Operation>) {
+        all.push(self);
+        for operation in self.regions().into_iter().flat_map(|region| &region.operations) {
+            operation.collect(all);
+        }
+    }
 }
 
 /// Element-wise operations of one operand.

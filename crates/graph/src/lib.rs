@@ -37,8 +37,8 @@ pub use element::ElementType;
 pub use error::GraphError;
 pub use infer::{Inferred, Violation};
 pub use ir::{
-    Argument, Binary, Direction, DotDimensions, Function, Literal, Module, Op, Operation,
-    Reduction, Unary, ValueId, ValueInfo,
+    Argument, Binary, Direction, DotDimensions, Function, Literal, Loop, Module, Op, Operation,
+    Reduction, Region, Unary, ValueId, ValueInfo,
 };
 pub use native::{ImportName, NativeBinding, NativeCall, NativeError, NativeImport, NativeSite};
 pub use shape::{Dimension, Label, TensorType};

@@ -182,11 +182,13 @@ impl Module {
             Op::Composite { decomposition, .. } => chosen.contains(decomposition.as_str()),
             _ => false,
         };
-        let elsewhere: HashSet<ValueId> = entry
-            .operations
+        let operations = entry.all_operations();
+        let regions = operations.iter().flat_map(|operation| operation.regions());
+        let elsewhere: HashSet<ValueId> = operations
             .iter()
             .filter(|operation| !native(operation))
             .flat_map(|operation| operation.operands.iter().copied())
+            .chain(regions.flat_map(|region| region.results.iter().copied()))
             .chain(entry.results.iter().map(|(_, id)| *id))
             .collect();
         entry.arguments.iter().map(|argument| !elsewhere.contains(&argument.value)).collect()
@@ -194,8 +196,8 @@ impl Module {
 
     /// The kernel whose decomposition `function` is.
     fn kernel(&self, function: &Function) -> Option<&Kernel> {
-        let operations = self.functions.iter().flat_map(|function| &function.operations);
-        operations.into_iter().find_map(|operation| match &operation.op {
+        let mut operations = self.functions.iter().flat_map(Function::all_operations);
+        operations.find_map(|operation| match &operation.op {
             Op::Composite { kernel, decomposition } if *decomposition == function.name => {
                 Some(kernel)
             }

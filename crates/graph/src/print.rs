@@ -1,7 +1,8 @@
 //! StableHLO text of a module.
 
 use crate::ir::{
-    Binary, Direction, Function, Literal, Module, Op, Operation, Reduction, Unary, ValueId,
+    Binary, Direction, Function, Literal, Loop, Module, Op, Operation, Reduction, Region, Unary,
+    ValueId,
 };
 use crate::{ElementType, TensorType};
 use std::fmt::{self, Write};
@@ -18,12 +19,23 @@ impl fmt::Display for Module {
 
 pub(crate) fn print_function(out: &mut impl Write, function: &Function) -> fmt::Result {
     print_head(out, function)?;
-    for operation in &function.operations {
-        write!(out, "    ")?;
-        print_operation(out, function, operation)?;
-        writeln!(out)?;
-    }
+    print_operations(out, function, &function.operations, "    ")?;
     print_return(out, function)
+}
+
+/// Operations one by one, each on lines that begin with `margin`.
+fn print_operations(
+    out: &mut impl Write,
+    function: &Function,
+    operations: &[Operation],
+    margin: &str,
+) -> fmt::Result {
+    for operation in operations {
+        let mut text = String::new();
+        print_operation(&mut text, function, operation)?;
+        writeln!(out, "{margin}{}", text.replace('\n', &format!("\n{margin}")))?;
+    }
+    Ok(())
 }
 
 /// The declaration, up to the brace that opens the body.
@@ -73,22 +85,20 @@ pub(crate) fn names(function: &Function, ids: &[ValueId]) -> String {
     names.join(", ")
 }
 
-/// `(operand types) -> result types`.
-fn signature(function: &Function, operation: &Operation) -> String {
-    let list = |ids: &[ValueId]| {
-        let types: Vec<String> = ids.iter().map(|id| ty(function, *id).text()).collect();
-        types.join(", ")
-    };
-    let results = list(&operation.results);
-    let results = if operation.results.len() == 1 { results } else { format!("({results})") };
-    format!("({}) -> {results}", list(&operation.operands))
+/// The types of these values, separated by commas.
+fn types(function: &Function, ids: &[ValueId]) -> String {
+    let types: Vec<String> = ids.iter().map(|id| ty(function, *id).text()).collect();
+    types.join(", ")
 }
 
-fn print_operation(
-    out: &mut impl Write,
-    function: &Function,
-    operation: &Operation,
-) -> fmt::Result {
+/// `(operand types) -> result types`.
+fn signature(function: &Function, operation: &Operation) -> String {
+    let results = types(function, &operation.results);
+    let results = if operation.results.len() == 1 { results } else { format!("({results})") };
+    format!("({}) -> {results}", types(function, &operation.operands))
+}
+
+fn print_operation(out: &mut String, function: &Function, operation: &Operation) -> fmt::Result {
     let operands = names(function, &operation.operands);
     let result = ty(function, operation.results[0]);
     let signature = signature(function, operation);
@@ -144,7 +154,7 @@ fn print_operation(
 }
 
 fn print_structured(
-    out: &mut impl Write,
+    out: &mut String,
     function: &Function,
     operation: &Operation,
     operands: &str,
@@ -187,8 +197,45 @@ fn print_structured(
             }
             write!(out, "decomposition = @{decomposition}, version = 1 : i32}} : {signature}")
         }
+        Op::While(inner) => print_while(out, function, operation, inner),
         _ => Err(fmt::Error),
     }
+}
+
+fn print_while(
+    out: &mut String,
+    function: &Function,
+    operation: &Operation,
+    inner: &Loop,
+) -> fmt::Result {
+    let pairs = inner.arguments.iter().zip(&operation.operands);
+    let pairs: Vec<String> = pairs
+        .map(|(argument, operand)| {
+            names(function, &[*argument]) + " = " + &names(function, &[*operand])
+        })
+        .collect();
+    writeln!(
+        out,
+        "stablehlo.while({}) : {}",
+        pairs.join(", "),
+        types(function, &operation.operands)
+    )?;
+    write!(out, "cond ")?;
+    print_region(out, function, &inner.condition)?;
+    write!(out, " do ")?;
+    print_region(out, function, &inner.body)
+}
+
+fn print_region(out: &mut String, function: &Function, region: &Region) -> fmt::Result {
+    writeln!(out, "{{")?;
+    print_operations(out, function, &region.operations, "  ")?;
+    let results = &region.results;
+    write!(
+        out,
+        "  stablehlo.return {} : {}\n}}",
+        names(function, results),
+        types(function, results)
+    )
 }
 
 fn print_take(
@@ -233,7 +280,7 @@ fn print_put(
          update_window_dims = {window:?}, inserted_window_dims = {leading:?}, \
          scatter_dims_to_operand_dims = {leading:?}, index_vector_dim = {batch}>, \
          indices_are_sorted = false, unique_indices = false}}> ({{\n\
-         \x20   ^bb0(%old: {scalar}, %new: {scalar}):\n      stablehlo.return %new : {scalar}\n    }}) : {signature}"
+         ^bb0(%old: {scalar}, %new: {scalar}):\n  stablehlo.return %new : {scalar}\n}}) : {signature}"
     )
 }
 

@@ -7,6 +7,7 @@
 //! | `M` | Page | entries of a block table's row |
 //! | `B` | Block | blocks of the cache |
 //! | `L` | Slot | tokens of a block |
+//! | `N` | StateSlot | slots of per-sequence state |
 //! | `C` | Context | all slots that the block tables name: `S · M · L` |
 //! | `R` | Row | tokens whose logits are asked for |
 //! | `D` | Model | the residual stream |
@@ -17,6 +18,7 @@
 //! | `Q` | Query | all query heads' elements: `K · G · H` |
 //! | `F` | Feature | the feed-forward network's inner features |
 //! | `V` | Vocabulary | token ids |
+//! | `W` | Tap | inputs that a convolution sees |
 //! | `X` | Expert | experts of a network |
 //! | `N` | Choice | experts that compute a token |
 //! | `O`, `I` | | rows and columns of any weight |
@@ -35,6 +37,8 @@ pub const PAGE: Label = Label("Page");
 pub const BLOCK: Label = Label("Block");
 /// `L`: tokens of a block.
 pub const SLOT: Label = Label("Slot");
+/// `N`: slots of per-sequence state, the reserved slot 0 among them.
+pub const STATE_SLOT: Label = Label("StateSlot");
 /// `C`: all slots that the block tables name.
 pub const CONTEXT: Label = Label("Context");
 /// `R`: tokens whose logits are asked for.
@@ -75,3 +79,21 @@ pub const WORD: Label = Label("Word");
 pub const LANE: Label = Label("Lane");
 /// Components of an index into a tensor's leading dimensions.
 pub const INDEX: Label = Label("Index");
+/// `W`: inputs that a convolution sees.
+pub const TAP: Label = Label("Tap");
+/// `W − 1`: inputs that a convolution keeps for the next step.
+pub const TAIL: Label = Label("Tail");
+/// `C`: channels of a convolution.
+pub const CHANNEL: Label = Label("Channel");
+/// Layers, of values that each layer has a part of.
+pub const LAYER: Label = Label("Layer");
+/// Elements of a layer's part.
+pub const PART: Label = Label("Part");
+/// The only element of a stored scalar.
+pub const UNIT: Label = Label("Unit");
+/// Groups of neighbouring experts.
+pub const EXPERT_GROUP: Label = Label("ExpertGroup");
+/// Elements of a latent, of which keys and values are made.
+pub const LATENT: Label = Label("Latent");
+/// `Z`: elements of a state space.
+pub const STATE: Label = Label("State");

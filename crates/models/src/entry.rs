@@ -2,6 +2,7 @@
 
 use crate::dimensions::{PAGE, ROW, SEQUENCE, TOKEN, VOCABULARY};
 use crate::kernels::Addresses;
+use crate::step::Inputs;
 use crate::{Decoder, ModelError, ParamEntry, Step};
 use stablemate_graph::{Builder, Direction, ElementType, Module, ModuleBuilder, TensorType, Value};
 
@@ -21,20 +22,24 @@ pub struct Bucket {
     pub pages: usize,
     /// `B`: blocks of the pools, the reserved block 0 among them.
     pub blocks: usize,
+    /// `N`: slots of per-sequence state, the reserved slot 0 among them. Texts of models without
+    /// per-sequence state do not depend on it.
+    pub slots: usize,
 }
 
 impl Bucket {
     /// `tokens` of one sequence of at most `context` tokens, logits of one of them.
     pub fn prefill(tokens: usize, context: usize) -> Self {
         let pages = context.div_ceil(BLOCK_LENGTH);
-        Self { tokens, sequences: 1, rows: 1, pages, blocks: pages + 1 }
+        Self { tokens, sequences: 1, rows: 1, pages, blocks: pages + 1, slots: 2 }
     }
 
     /// One token of each of `sequences` of at most `context` tokens, logits of all.
     pub fn decode(sequences: usize, context: usize) -> Self {
         let pages = context.div_ceil(BLOCK_LENGTH);
         let blocks = pages * sequences + 1;
-        Self { tokens: sequences, sequences, rows: sequences, pages, blocks }
+        let slots = sequences + 1;
+        Self { tokens: sequences, sequences, rows: sequences, pages, blocks, slots }
     }
 }
 
@@ -71,6 +76,9 @@ pub enum StepArgument {
     Sequences,
     /// `[S, M]` i32: blocks of each sequence.
     BlockTables,
+    /// `[S]` i32: the state slot of each row of the block table; 0 for unused rows. Only where a model
+    /// keeps per-sequence state.
+    Slots,
     /// `[R]` i32: the tokens whose logits are returned; -1 marks padding, whose logits mean nothing.
     Rows,
     /// `[T]` i32: the length of the sequence the token was given with; only where a model needs it.
@@ -80,9 +88,12 @@ pub enum StepArgument {
 impl StepArgument {
     /// The arguments of this model's steps, in order.
     pub fn of(decoder: &Decoder) -> Vec<Self> {
-        let mut all =
-            vec![Self::Tokens, Self::Positions, Self::Sequences, Self::BlockTables, Self::Rows];
-        if decoder.needs_lengths() {
+        let mut all = vec![Self::Tokens, Self::Positions, Self::Sequences, Self::BlockTables];
+        if decoder.has_sequence_state() {
+            all.push(Self::Slots);
+        }
+        all.push(Self::Rows);
+        if decoder.needs_lengths {
             all.push(Self::Lengths);
         }
         all
@@ -95,6 +106,7 @@ impl StepArgument {
             Self::Positions => "positions",
             Self::Sequences => "sequences",
             Self::BlockTables => "block_tables",
+            Self::Slots => "state_slots",
             Self::Rows => "rows",
             Self::Lengths => "lengths",
         }
@@ -107,6 +119,7 @@ impl StepArgument {
                 vec![TOKEN.of(bucket.tokens)]
             }
             Self::BlockTables => vec![SEQUENCE.of(bucket.sequences), PAGE.of(bucket.pages)],
+            Self::Slots => vec![SEQUENCE.of(bucket.sequences)],
             Self::Rows => vec![ROW.of(bucket.rows)],
         };
         TensorType::new(ElementType::I32, dimensions)
@@ -116,7 +129,7 @@ impl StepArgument {
 impl Decoder {
     /// The type of a state tensor in a bucket.
     pub fn state_types(&self, bucket: &Bucket) -> Vec<TensorType> {
-        self.states.iter().map(|entry| entry.ty(bucket.blocks, BLOCK_LENGTH)).collect()
+        self.states.iter().map(|entry| entry.ty(bucket, BLOCK_LENGTH)).collect()
     }
 
     /// The module of these entry points. Arguments of each: the [`StepArgument`]s, the state, the
@@ -161,9 +174,17 @@ impl Decoder {
         ] else {
             unreachable!("every step has these arguments")
         };
-        let addresses = Addresses { positions, sequences, block_tables };
-        let lengths = find(StepArgument::Lengths);
-        let step = Step::new(builder, tokens, addresses, lengths, states, params);
+        let inputs = Inputs {
+            tokens,
+            addresses: Addresses { positions, sequences, block_tables },
+            slots: find(StepArgument::Slots),
+            lengths: find(StepArgument::Lengths),
+        };
+        let step = Step::new(builder, inputs, entry.bucket.blocks, states, params);
+        if self.cache_element().is_some() {
+            // Made here, the places stand before all layers in the text.
+            step.places();
+        }
         let stream = self.stream(&step);
         let output = match entry.output {
             Output::Logits => ("logits", self.logits(&step, stream, rows)),

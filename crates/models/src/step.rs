@@ -1,45 +1,54 @@
 //! One step over `T` tokens, while its graph is built.
 
-use crate::dimensions::{BLOCK, INDEX, PAGE, SEQUENCE, SLOT, TOKEN};
-use crate::kernels::{self, Addresses, Weight};
+use crate::dimensions::{INDEX, PAGE, SEQUENCE, TOKEN};
+use crate::kernels::{self, Addresses, StateAddresses, Weight};
 use crate::parts::{Activation, Linear, Rope};
-use crate::{Param, ParamEntry, State};
+use crate::{BLOCK_LENGTH, Param, ParamEntry, State};
 use stablemate_graph::{Builder, Direction, Scope, Value};
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 
 /// Inputs, parameters and state of a step under construction, and what layers share.
 pub struct Step<'b> {
     builder: &'b Builder<'b>,
-    tokens: Value<'b>,
-    lengths: Option<Value<'b>>,
-    addresses: Addresses<'b>,
-    slots: Value<'b>,
+    inputs: Inputs<'b>,
+    /// `B`: blocks of paged state.
+    blocks: usize,
+    /// `[T, 2]` i32: block and slot that each token's paged state goes to.
+    places: OnceCell<Value<'b>>,
     params: Vec<(Value<'b>, ParamEntry)>,
     states: RefCell<Vec<Value<'b>>>,
     rotations: RefCell<Vec<(Rope, (Value<'b>, Value<'b>))>>,
+    side: Cell<Option<Value<'b>>>,
+}
+
+/// The arguments of a step that come before state and parameters, but for its rows.
+pub(crate) struct Inputs<'b> {
+    /// `[T]` i32.
+    pub tokens: Value<'b>,
+    pub addresses: Addresses<'b>,
+    /// `[S]` i32, where the model keeps per-sequence state.
+    pub slots: Option<Value<'b>>,
+    /// `[T]` i32, where the model needs them.
+    pub lengths: Option<Value<'b>>,
 }
 
 impl<'b> Step<'b> {
     pub(crate) fn new(
         builder: &'b Builder<'b>,
-        tokens: Value<'b>,
-        addresses: Addresses<'b>,
-        lengths: Option<Value<'b>>,
+        inputs: Inputs<'b>,
+        blocks: usize,
         states: Vec<Value<'b>>,
         params: Vec<(Value<'b>, ParamEntry)>,
     ) -> Self {
-        let (blocks, length) =
-            states.first().map_or((1, 1), |pool| (pool.size(BLOCK), pool.size(SLOT)));
-        let slots = slots(builder, addresses, blocks, length);
         Self {
             builder,
-            tokens,
-            lengths,
-            addresses,
-            slots,
+            inputs,
+            blocks,
+            places: OnceCell::new(),
             params,
             states: RefCell::new(states),
             rotations: RefCell::default(),
+            side: Cell::new(None),
         }
     }
 
@@ -50,12 +59,38 @@ impl<'b> Step<'b> {
 
     /// `[T]` i32.
     pub fn tokens(&self) -> Value<'b> {
-        self.tokens
+        self.inputs.tokens
     }
 
     /// Where the tokens are and what they may see.
     pub fn addresses(&self) -> Addresses<'b> {
-        self.addresses
+        self.inputs.addresses
+    }
+
+    /// `[T]` i32: the row of the block table, and of [`Self::slots`], of each token.
+    ///
+    /// The tokens of one sequence stand together in a step, in order of consecutive positions; a
+    /// padding token (position -1) names row 0, but belongs to no sequence.
+    pub fn sequences(&self) -> Value<'b> {
+        self.inputs.addresses.sequences
+    }
+
+    /// `[S]` i32: the state slot of each row of the block table, 0 for unused rows; all zeros where
+    /// the model declares no per-sequence state. No two sequences of a step have the same slot.
+    pub fn slots(&self) -> Value<'b> {
+        self.inputs.slots.unwrap_or_else(|| {
+            let sequences = self.inputs.addresses.block_tables.size(SEQUENCE);
+            self.builder.integer(0).broadcast(&[SEQUENCE.of(sequences)])
+        })
+    }
+
+    /// Where the tokens are and where the states of their sequences are.
+    pub fn state_addresses(&self) -> StateAddresses<'b> {
+        StateAddresses {
+            positions: self.inputs.addresses.positions,
+            sequences: self.sequences(),
+            slots: self.slots(),
+        }
     }
 
     /// Opens a scope of names.
@@ -65,7 +100,7 @@ impl<'b> Step<'b> {
 
     /// Of each token, negative for padding: what kernels may leave out.
     pub fn live(&self) -> Value<'b> {
-        self.addresses.positions
+        self.inputs.addresses.positions
     }
 
     /// The value of a vector, which is held in f32.
@@ -92,13 +127,15 @@ impl<'b> Step<'b> {
     }
 
     /// Products of one `x [T, I]` with several weights, with their biases.
-    pub fn linears<const N: usize>(&self, linears: [Linear; N], x: Value<'b>) -> [Value<'b>; N] {
-        let weights = linears.map(|linear| self.weight(linear.weight));
-        let products = kernels::linears(x, self.live(), weights);
-        std::array::from_fn(|n| match linears[n].bias {
-            Some(bias) => products[n] + self.param(bias),
-            None => products[n],
-        })
+    pub fn linears(&self, linears: &[Linear], x: Value<'b>) -> Vec<Value<'b>> {
+        let weights: Vec<Weight<'b>> =
+            linears.iter().map(|linear| self.weight(linear.weight)).collect();
+        let products = kernels::linears(x, self.live(), &weights).into_iter().zip(linears);
+        let biased = products.map(|(product, linear)| match linear.bias {
+            Some(bias) => product + self.param(bias),
+            None => product,
+        });
+        biased.collect()
     }
 
     /// `activation(x · gate) · (x · up)`: `x [T, I] → [T, O]`.
@@ -110,19 +147,54 @@ impl<'b> Step<'b> {
         x: Value<'b>,
     ) -> Value<'b> {
         if gate.bias.is_some() || up.bias.is_some() {
-            let [gate, up] = self.linears([gate, up], x);
+            let products = self.linears(&[gate, up], x);
+            let [gate, up] = products[..] else { return x };
             return activation.apply(gate.named("gate")) * up.named("up");
         }
         let weights = [self.weight(gate.weight), self.weight(up.weight)];
         kernels::gated(x, self.live(), weights, activation)
     }
 
-    /// Writes this step's keys or values `[T, K, W]` to a pool and returns the pool `[B, L, K, W]`.
-    pub fn write(&self, state: State, update: Value<'b>) -> Value<'b> {
-        let mut states = self.states.borrow_mut();
-        let pool = kernels::write(states[state.0], self.slots, update);
-        states[state.0] = pool;
-        pool
+    /// Index of the layout in which the checkpoint holds a parameter.
+    pub fn layout(&self, param: Param) -> usize {
+        self.params[param.0].1.layout_index()
+    }
+
+    /// What [`Decoder::side`](crate::Decoder::side) computed.
+    pub fn side(&self) -> Option<Value<'b>> {
+        self.side.get()
+    }
+
+    pub(crate) fn set_side(&self, side: Value<'b>) {
+        self.side.set(Some(side));
+    }
+
+    /// Writes this step's keys or values `[T, K, W]` to a pool `[B, L, K, W]`.
+    pub fn write(&self, state: State, update: Value<'b>) {
+        let pool = kernels::write(self.state(state), self.places(), update);
+        self.replace(state, pool);
+    }
+
+    /// A state's pool after all writes so far: `[N, dimensions…]` f32 for per-sequence state.
+    ///
+    /// A slot holds what its sequence left there, whatever that is: a token at position 0 starts from
+    /// zeros. Slot 0 may be written, and its content means nothing.
+    pub fn state(&self, state: State) -> Value<'b> {
+        self.states.borrow()[state.0]
+    }
+
+    /// Takes `pool`, which a kernel returned, as the state that following parts see and that the step
+    /// returns. A pool of another type than the state's argument is a mistake of the graph.
+    pub fn replace(&self, state: State, pool: Value<'b>) {
+        self.states.borrow_mut()[state.0] = pool;
+    }
+
+    /// `[T, 2]` i32: block and slot that each token's paged state is written to.
+    pub(crate) fn places(&self) -> Value<'b> {
+        *self.places.get_or_init(|| {
+            let _scope = self.builder.shared_scope("slots");
+            places(self.builder, self.inputs.addresses, self.blocks)
+        })
     }
 
     /// The state after all writes so far, in order.
@@ -136,7 +208,7 @@ impl<'b> Step<'b> {
             self.rotations.borrow().iter().find(|(known, _)| known == rope).map(|(_, r)| *r);
         let (cosine, sine) = known.unwrap_or_else(|| {
             let _scope = self.builder.shared_scope("rotation");
-            let rotation = rope.rotation(self.addresses.positions, self.lengths);
+            let rotation = rope.rotation(self.inputs.addresses.positions, self.inputs.lengths);
             self.rotations.borrow_mut().push((rope.clone(), rotation));
             rotation
         });
@@ -145,25 +217,19 @@ impl<'b> Step<'b> {
 }
 
 /// `[T, 2]`: block and position in it of each token; block 0 for padding, whose position is -1.
-fn slots<'b>(
-    builder: &'b Builder<'b>,
-    addresses: Addresses<'b>,
-    block_count: usize,
-    block_length: usize,
-) -> Value<'b> {
-    let _scope = builder.scope("slots");
+fn places<'b>(builder: &'b Builder<'b>, addresses: Addresses<'b>, block_count: usize) -> Value<'b> {
     let Addresses { positions, sequences, block_tables } = addresses;
     let pages = block_tables.size(PAGE);
     let zero = builder.integer(0);
     let padding = positions.compare(Direction::Lt, zero).named("padding");
     let position = positions.maximum(zero);
-    let entry = sequences * pages as f64 + position / block_length as f64;
+    let entry = sequences * pages as f64 + position / BLOCK_LENGTH as f64;
     let blocks = block_tables.merge(&[SEQUENCE, PAGE], PAGE).take(PAGE, entry);
     let block = padding.select(zero.broadcast(&[TOKEN.of(positions.size(TOKEN))]), blocks);
     // StableHLO drops updates outside the pool; IREE writes them wherever they point.
     let last = builder.integer(block_count as i32 - 1);
     let block = block.maximum(zero).minimum(last);
-    let length = builder.integer(block_length as i32);
+    let length = builder.integer(BLOCK_LENGTH as i32);
     let offset = position.remainder(length);
     block.append(INDEX).concatenate(&[offset.append(INDEX)], INDEX).named("slots")
 }

@@ -28,7 +28,8 @@ impl EmitOptions {
     /// set of pools serves all of them.
     fn entry_points(&self) -> Vec<EntryPoint> {
         let cache = Bucket::decode(self.sequences, self.context);
-        let prefill = Bucket { blocks: cache.blocks, ..Bucket::prefill(self.tokens, self.context) };
+        let (blocks, slots) = (cache.blocks, cache.slots);
+        let prefill = Bucket { blocks, slots, ..Bucket::prefill(self.tokens, self.context) };
         let point = |name: &String| {
             let bucket = if name.starts_with("decode") { cache } else { prefill };
             let output = if name.ends_with("argmax") { Output::Argmax } else { Output::Logits };

@@ -169,6 +169,7 @@ where
             sequences: &vec![0; positions.len()],
             lengths: &lengths,
             block_tables: &[(1..=pages).collect()],
+            slots: &[1],
             rows: &wanted,
         })?;
         all.extend(logits.chunks(runner.vocabulary()).map(<[f32]>::to_vec));

@@ -4,11 +4,13 @@
 //! Constraints that the argument types rule out (sorted attribute lists built by ourselves,
 //! quantised element types we do not have) are not repeated. Rules of our own, about labels, say so.
 
+mod control;
 mod elementwise;
 mod indexing;
 mod product;
 mod reshaping;
 
+pub use control::while_loop;
 pub use elementwise::{binary, bitcast_convert, compare, convert, select, unary};
 pub use indexing::{concatenate, put, slice, take};
 pub use product::{dot_general, reduce};

@@ -83,6 +83,7 @@ fn only_the_first_mistake_counts() {
         x.put(bad, x),
         x.contract(bad, &[A]),
         main.composite(Kernel::new("test.none"), &[x, bad], |_, _| unreachable!())[0],
+        main.repeat(2, &[x, bad], |_, _| unreachable!())[0],
     ];
     for value in after {
         assert_eq!(value.to_string(), "(poisoned)");

@@ -331,3 +331,24 @@ fn transposition() {
     rejects(transpose(&x, &[0, 1, 3]), "C2", "rank 3");
     rejects(transpose(&x, &[0, 1, 1]), "C2", "twice");
 }
+
+#[test]
+fn loops() {
+    let truth = TensorType::scalar(ElementType::I1);
+    let condition = std::slice::from_ref(&truth);
+    let types = [i32s([]), matrix()];
+    assert_eq!(while_loop(&types, condition, &types), Ok(types.to_vec()));
+    assert_eq!(while_loop(&[], condition, &[]), Ok(vec![]));
+    let refused = |condition: &[TensorType], body: &[TensorType], constraint: &str, part: &str| {
+        let found = while_loop(&types, condition, body);
+        rejects(found.map(|types| types[0].clone()), constraint, part);
+    };
+    refused(&[], &types, "C1", "gives , not [] i1");
+    refused(&[truth.clone(), truth.clone()], &types, "C1", "[] i1, [] i1");
+    refused(&[i32s([])], &types, "C1", "[] i32");
+    refused(&[TensorType::new(ElementType::I1, [A.of(1)])], &types, "C1", "[A 1] i1");
+    refused(condition, &types[..1], "C2", "2 values go into the body, 1 come out");
+    refused(condition, &[types[0].clone(), f32s([A.of(2)])], "C2", "value 1 is [A 2, B 3] f32");
+    refused(condition, &[f32s([]), types[1].clone()], "C2", "value 0 is [] i32");
+    refused(condition, &[types[0].clone(), f32s([A.of(2), C.of(3)])], "labels", "C 3");
+}

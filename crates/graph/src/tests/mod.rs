@@ -3,6 +3,7 @@
 mod builder;
 mod composites;
 mod inference;
+mod loops;
 mod native;
 mod operands;
 mod print;

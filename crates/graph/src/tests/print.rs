@@ -365,3 +365,77 @@ fn a_change_in_one_scope_changes_only_its_lines() {
     assert!(added[1].contains("%layers.1.output = stablehlo.add %layers.1.tanh, "), "{}", added[1]);
     assert!(removed[0].contains("%layers.1.output = "), "{}", removed[0]);
 }
+
+#[test]
+fn loops() {
+    let found = lines(&[f32s([A.of(2)]), i32s([B.of(5)])], |builder, x| {
+        let results = builder.repeat(5, &[x[0], builder.integer(0)], |index, carried| {
+            let step = x[1].take(B, index) + carried[1];
+            vec![carried[0] * 2.0, step.named("sum")]
+        });
+        results[0] * results[1].convert(ElementType::F32)
+    });
+    assert_snapshot!(found, @r#"
+    %constant = stablehlo.constant dense<0> : tensor<i32>
+    %constant_2 = stablehlo.constant dense<0> : tensor<i32>
+    %repeat, %repeat_2, %repeat_3 = stablehlo.while(%index = %constant_2, %carried = %x, %carried_2 = %constant) : tensor<i32>, tensor<2xf32>, tensor<i32>
+    cond {
+      %constant_3 = stablehlo.constant dense<5> : tensor<i32>
+      %compare = stablehlo.compare LT, %index, %constant_3, SIGNED : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %compare : tensor<i1>
+    } do {
+      %gather = "stablehlo.gather"(%y, %index) <{dimension_numbers = #stablehlo.gather<offset_dims = [], collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 0>, slice_sizes = array<i64: 1>, indices_are_sorted = false}> : (tensor<5xi32>, tensor<i32>) -> tensor<i32>
+      %sum = stablehlo.add %gather, %carried_2 : tensor<i32>
+      %constant_4 = stablehlo.constant dense<2.0e0> : tensor<f32>
+      %broadcast = stablehlo.broadcast_in_dim %constant_4, dims = [] : (tensor<f32>) -> tensor<2xf32>
+      %multiply = stablehlo.multiply %carried, %broadcast : tensor<2xf32>
+      %constant_5 = stablehlo.constant dense<1> : tensor<i32>
+      %add = stablehlo.add %index, %constant_5 : tensor<i32>
+      stablehlo.return %add, %multiply, %sum : tensor<i32>, tensor<2xf32>, tensor<i32>
+    }
+    %convert = stablehlo.convert %repeat_3 : (tensor<i32>) -> tensor<f32>
+    %broadcast_2 = stablehlo.broadcast_in_dim %convert, dims = [] : (tensor<f32>) -> tensor<2xf32>
+    %multiply_2 = stablehlo.multiply %repeat_2, %broadcast_2 : tensor<2xf32>
+    "#);
+    // A scatter keeps its place inside.
+    let found = lines(&[f32s([A.of(2)])], |builder, x| {
+        let _scope = builder.scope("outer");
+        let rows = builder.repeat(2, x, |index, carried| {
+            let inner = builder.repeat(3, carried, |_, carried| vec![carried[0].tanh()]);
+            let row = builder.scalar(1.0);
+            vec![inner[0].put(index.append(C), row)]
+        });
+        rows[0]
+    });
+    assert_snapshot!(found, @r#"
+    %outer.constant = stablehlo.constant dense<0> : tensor<i32>
+    %outer.repeat_3, %outer.repeat_4 = stablehlo.while(%outer.index = %outer.constant, %outer.carried = %x) : tensor<i32>, tensor<2xf32>
+    cond {
+      %outer.constant_2 = stablehlo.constant dense<2> : tensor<i32>
+      %outer.compare = stablehlo.compare LT, %outer.index, %outer.constant_2, SIGNED : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %outer.compare : tensor<i1>
+    } do {
+      %outer.constant_3 = stablehlo.constant dense<0> : tensor<i32>
+      %outer.repeat, %outer.repeat_2 = stablehlo.while(%outer.index_2 = %outer.constant_3, %outer.carried_2 = %outer.carried) : tensor<i32>, tensor<2xf32>
+      cond {
+        %outer.constant_4 = stablehlo.constant dense<3> : tensor<i32>
+        %outer.compare_2 = stablehlo.compare LT, %outer.index_2, %outer.constant_4, SIGNED : (tensor<i32>, tensor<i32>) -> tensor<i1>
+        stablehlo.return %outer.compare_2 : tensor<i1>
+      } do {
+        %outer.tanh = stablehlo.tanh %outer.carried_2 : tensor<2xf32>
+        %outer.constant_5 = stablehlo.constant dense<1> : tensor<i32>
+        %outer.add = stablehlo.add %outer.index_2, %outer.constant_5 : tensor<i32>
+        stablehlo.return %outer.add, %outer.tanh : tensor<i32>, tensor<2xf32>
+      }
+      %outer.constant_6 = stablehlo.constant dense<1.0e0> : tensor<f32>
+      %outer.reshape = stablehlo.reshape %outer.index : (tensor<i32>) -> tensor<1xi32>
+      %outer.scatter = "stablehlo.scatter"(%outer.repeat_2, %outer.reshape, %outer.constant_6) <{scatter_dimension_numbers = #stablehlo.scatter<update_window_dims = [], inserted_window_dims = [0], scatter_dims_to_operand_dims = [0], index_vector_dim = 0>, indices_are_sorted = false, unique_indices = false}> ({
+      ^bb0(%old: tensor<f32>, %new: tensor<f32>):
+        stablehlo.return %new : tensor<f32>
+      }) : (tensor<2xf32>, tensor<1xi32>, tensor<f32>) -> tensor<2xf32>
+      %outer.constant_7 = stablehlo.constant dense<1> : tensor<i32>
+      %outer.add_2 = stablehlo.add %outer.index, %outer.constant_7 : tensor<i32>
+      stablehlo.return %outer.add_2, %outer.scatter : tensor<i32>, tensor<2xf32>
+    }
+    "#);
+}

@@ -64,6 +64,7 @@ fn valid<'b>(builder: &'b Builder<'b>, x: Value<'b>, (op, a, b, _): Action) -> (
         14 => (x.relabel(label, unused), true),
         15 => (x.convert(ElementType::F16).convert(ElementType::F32), true),
         16 => (x.bitcast(ElementType::I32).barrier().bitcast(ElementType::F32), true),
+        17 => (builder.repeat(b, &[x], |_, y| vec![y[0].tanh() + x.cosine()])[0], true),
         _ => (x.named("renamed").exponential(), false),
     }
 }
@@ -112,24 +113,29 @@ fn check(module: &Module) {
     for line in text.lines() {
         if line.contains("func.func") {
             defined.clear();
-        } else if let Some(rest) = line.strip_prefix("      %") {
+        } else if let Some(rest) = line.strip_prefix("      %").filter(|_| !line.contains(" = ")) {
             let name = rest.split(':').next().unwrap();
             assert!(defined.insert(name), "{name} is defined twice in\n{text}");
         } else if let Some((results, rest)) =
-            line.strip_prefix("    %").and_then(|_| line.split_once(" = "))
+            line.trim_start().strip_prefix('%').and_then(|_| line.split_once(" = "))
         {
             operations += 1;
+            let carried = |name: &&str| rest.contains(&format!("%{name} = "));
+            for name in names(rest).filter(carried) {
+                assert!(defined.insert(name), "{name} is defined twice in\n{text}");
+            }
             for name in names(rest) {
                 assert!(defined.contains(name), "{name} is not defined yet in\n{text}");
             }
             for name in names(results) {
                 assert!(defined.insert(name), "{name} is defined twice in\n{text}");
             }
-        } else if let Some(rest) = line.strip_prefix("    return ") {
+        } else if let Some((_, rest)) = line.split_once("return ") {
             assert!(names(rest).all(|name| defined.contains(name)), "{text}");
         }
     }
-    assert_eq!(operations, module.functions.iter().map(|f| f.operations.len()).sum::<usize>());
+    let all = module.functions.iter().map(|f| f.all_operations().len());
+    assert_eq!(operations, all.sum::<usize>());
 }
 
 proptest! {

@@ -11,6 +11,9 @@
 //! | `embed` | table `[V, D]`, tokens `[T]` i32 | `[T, D]` f32 | `weights` |
 //! | `write_cache` | pool `[B, L, K, W']`, slots `[T, 2]` i32 (block, place in it), update `[T, K, W]` f32 | the pool, **overwriting operand 0** | |
 //! | `attention` | query `[T, K, G, H]` f32, keys pool `[B, L, K, H']`, values pool `[B, L, K, E']`, positions `[T]` i32, sequences `[T]` i32, block tables `[S, M]` i32, and with `sinks` = 1: sinks `[K, G]` f32 | `[T, K, G, E]` f32 | `scale`, `window` (0: none), `softcap` (0: none), `sinks` (0 or 1) |
+//! | `convolve` | pool `[N, W − 1, C]`, `x [T, C]`, weight `[C, W]`, all f32, positions `[T]`, sequences `[T]`, slots `[S]` i32 | `[T, C]` f32, the pool, **overwriting operand 0** | |
+//! | `delta_rule` | pool `[N, K, G, H, E]`, query and key `[T, K, H]`, value `[T, K, G, E]`, decay `[T, K, G]` or `[T, K, G, H]`, beta `[T, K, G]`, all f32, positions, sequences, slots | `[T, K, G, E]` f32, the pool, **overwriting operand 0** | |
+//! | `scan` | pool `[N, H, P, Z]`, `x [T, H, P]`, `dt [T, H]`, `a [H]`, `b` and `c [T, G, Z]`, or `[N, H, Z]`, `[T, H]`, `[T, H]`, `[H, Z]`, `[T, Z]`, all f32, positions, sequences, slots | `[T, H, P]` or `[T, H]` f32, the pool, **overwriting operand 0** | |
 //!
 //! - `weights` names the [`Storage`] of each weight operand in order, separated by `", "`; [`storages`] reads it.
 //!   A weight is passed as [`Storage::argument`] says: f32 and f16 as they are, bf16 as i16, packed ones as
@@ -21,22 +24,31 @@
 //!   the decompositions compute them like any other.
 //! - Pools hold f32, i16 (the bits of f16) or i8, as [`CacheElement`] says; `W'` is `W`, in i8 pools `W + 4`.
 //! - Padding tokens have position -1: they write to block 0 and see nothing; their attention means nothing.
+//! - [`StateAddresses`] says which state a token continues; pools of states have a slot 0 that no sequence owns.
 //!
 //! [`CacheElement`]: crate::CacheElement
 
 mod attention;
 mod cache;
+mod convolve;
+mod delta_rule;
 mod embed;
 mod experts;
 mod half;
 mod linear;
+mod recurrence;
+mod scan;
 mod unpack;
 
-pub use attention::{Addresses, Attention, attention};
+pub use attention::{Addresses, Attention, Span, attention};
 pub use cache::write;
+pub use convolve::convolve;
+pub use delta_rule::{DeltaRule, delta_rule};
 pub use embed::embed;
 pub use experts::{Experts, Inner, Routing, experts};
 pub use linear::{gated, linear, linears};
+pub use recurrence::StateAddresses;
+pub use scan::{Scan, scan};
 
 use crate::{ParamEntry, Storage, UnknownStorage};
 use stablemate_graph::{Attribute, Dimension, Kernel, Label, Value};

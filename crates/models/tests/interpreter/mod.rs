@@ -10,36 +10,69 @@ mod tensor;
 
 pub use tensor::{Data, Tensor};
 
-use stablemate_graph::{Function, Module, Op, Operation};
+use stablemate_graph::{Function, Loop, Module, Op, Operation, Region, ValueId};
 use std::sync::Arc;
+
+/// The values of a function that are defined so far, by number.
+type Values = Vec<Option<Arc<Tensor>>>;
 
 /// Runs a function of a module.
 pub fn run(module: &Module, name: &str, arguments: &[Arc<Tensor>]) -> Vec<Arc<Tensor>> {
     let function = module.functions.iter().find(|function| function.name == name);
     let function = function.unwrap_or_else(|| panic!("no function @{name}"));
     assert_eq!(arguments.len(), function.arguments.len(), "arguments of @{name}");
-    let mut values: Vec<Option<Arc<Tensor>>> = vec![None; function.values.len()];
+    let mut values: Values = vec![None; function.values.len()];
     for (argument, tensor) in function.arguments.iter().zip(arguments) {
         store(function, &mut values, argument.value.0, Arc::clone(tensor));
     }
-    for operation in &function.operations {
-        let operands: Vec<Arc<Tensor>> = operation
-            .operands
-            .iter()
-            .map(|id| values[id.0 as usize].clone().expect("defined before its use"))
-            .collect();
-        let results = evaluate(module, function, operation, &operands);
+    execute(module, function, &function.operations, &mut values);
+    let results: Vec<ValueId> = function.results.iter().map(|(_, id)| *id).collect();
+    read(&values, &results)
+}
+
+fn read(values: &Values, ids: &[ValueId]) -> Vec<Arc<Tensor>> {
+    let value = |id: &ValueId| values[id.0 as usize].clone().expect("defined before its use");
+    ids.iter().map(value).collect()
+}
+
+fn execute(module: &Module, function: &Function, operations: &[Operation], values: &mut Values) {
+    for operation in operations {
+        let operands = read(values, &operation.operands);
+        let results = match &operation.op {
+            Op::While(inner) => iterate(module, function, inner, operands, values),
+            _ => evaluate(module, function, operation, &operands),
+        };
         assert_eq!(results.len(), operation.results.len());
         for (id, tensor) in operation.results.iter().zip(results) {
-            store(function, &mut values, id.0, tensor);
+            store(function, values, id.0, tensor);
         }
     }
-    let result = |id: u32| values[id as usize].clone().expect("results are defined");
-    function.results.iter().map(|(_, id)| result(id.0)).collect()
+}
+
+/// Runs a loop. Each run of a region sees the values outside and its own, but none of another run.
+fn iterate(
+    module: &Module,
+    function: &Function,
+    inner: &Loop,
+    mut carried: Vec<Arc<Tensor>>,
+    values: &Values,
+) -> Vec<Arc<Tensor>> {
+    let run = |region: &Region, carried: &[Arc<Tensor>]| {
+        let mut values = values.clone();
+        for (argument, tensor) in inner.arguments.iter().zip(carried) {
+            store(function, &mut values, argument.0, Arc::clone(tensor));
+        }
+        execute(module, function, &region.operations, &mut values);
+        read(&values, &region.results)
+    };
+    while run(&inner.condition, &carried)[0].integers() == [1] {
+        carried = run(&inner.body, &carried);
+    }
+    carried
 }
 
 /// Keeps a value, which must be of the type that was inferred for it.
-fn store(function: &Function, values: &mut [Option<Arc<Tensor>>], id: u32, tensor: Arc<Tensor>) {
+fn store(function: &Function, values: &mut Values, id: u32, tensor: Arc<Tensor>) {
     let info = &function.values[id as usize];
     let found = (tensor.element, &tensor.sizes);
     let expected = (info.ty.element, &info.ty.sizes());
@@ -74,6 +107,7 @@ fn evaluate(
         Op::Reduce(kind, axes) => structured::reduce(&operands[0], &operands[1], *kind, axes),
         Op::Take(axis) => structured::take(&operands[0], &operands[1], *axis),
         Op::Put(leading) => structured::put(&operands[0], &operands[1], &operands[2], *leading),
+        Op::While(_) => unreachable!("loops need the values around them"),
     };
     vec![Arc::new(result)]
 }

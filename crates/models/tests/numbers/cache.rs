@@ -9,7 +9,7 @@ use stablemate_models::dimensions::{
 };
 use stablemate_models::kernels::{self, Addresses, Attention};
 use stablemate_models::parts::Span;
-use stablemate_models::{CacheElement, StateEntry};
+use stablemate_models::{Bucket, CacheElement, StateEntry, StateKind};
 
 const ELEMENTS: [CacheElement; 3] = [CacheElement::F32, CacheElement::F16, CacheElement::Q8];
 /// `[T, K, G, H, E]`.
@@ -42,7 +42,7 @@ fn codes(values: &[f32]) -> Vec<i8> {
 
 /// A pool full of something.
 fn pool(entry: &StateEntry) -> (TensorType, Data) {
-    let ty = entry.ty(PAGES[3], PAGES[2]);
+    let ty = entry.ty(&Bucket { blocks: PAGES[3], ..Bucket::prefill(1, 1) }, PAGES[2]);
     let count = ty.elements().unwrap();
     match ty.element {
         ElementType::F32 => (ty, Data::Float(vec![-1000.0; count])),
@@ -53,7 +53,8 @@ fn pool(entry: &StateEntry) -> (TensorType, Data) {
 
 fn entry(element: CacheElement, values: bool) -> StateEntry {
     let width = if values { VALUE_DIM.of(SIZES[4]) } else { HEAD_DIM.of(SIZES[3]) };
-    StateEntry { name: "pool".to_string(), heads: KV_HEAD.of(SIZES[1]), width, element }
+    let (name, heads) = ("pool".to_string(), KV_HEAD.of(SIZES[1]));
+    StateEntry { name, kind: StateKind::Paged { heads, width, element } }
 }
 
 #[test]
@@ -99,13 +100,10 @@ fn a_cache_of_half_precision_rounds_to_nearest_even() {
     }
     let mut random = Random(5);
     values.extend((0..5000).map(|_| f32::from_bits(random.word())));
-    let entry = StateEntry {
-        name: "pool".to_string(),
-        heads: KV_HEAD.of(1),
-        width: HEAD_DIM.of(values.len()),
-        element: CacheElement::F16,
-    };
-    let ty = TensorType::new(ElementType::F32, [TOKEN.of(1), entry.heads, entry.width]);
+    let (heads, width) = (KV_HEAD.of(1), HEAD_DIM.of(values.len()));
+    let kind = StateKind::Paged { heads, width, element: CacheElement::F16 };
+    let entry = StateEntry { name: "pool".to_string(), kind };
+    let ty = TensorType::new(ElementType::F32, [TOKEN.of(1), heads, width]);
     let slots = integers(&[TOKEN.of(1), INDEX.of(2)], vec![0, 0]);
     let arguments = vec![pool(&entry), slots, (ty, Data::Float(values.clone()))];
     let results = tensors(arguments, |_, x| vec![kernels::write(x[0], x[1], x[2])]);

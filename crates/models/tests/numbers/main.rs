@@ -7,5 +7,7 @@ mod generation;
 #[path = "../interpreter/mod.rs"]
 mod interpreter;
 mod kernels;
+mod loops;
+mod recurrent;
 mod session;
 mod weights;

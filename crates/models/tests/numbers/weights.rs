@@ -221,7 +221,7 @@ fn several_weights_share_a_product_and_a_residual_is_added() {
     arguments.extend(all.map(|stored| stored.argument.clone()));
     let results = evaluate(arguments, |_, x| {
         let weights = [weight!(query, x[3]), weight!(key, x[4]), weight!(value, x[5])];
-        let products = kernels::linears(x[0], x[1], weights);
+        let products = kernels::linears(x[0], x[1], &weights);
         assert_eq!(products[1].ty().dimensions, [TOKEN.of(3), KEY.of(8)]);
         assert_eq!(products[2].ty().dimensions, [TOKEN.of(3), VALUE.of(8)]);
         let mut results = products.to_vec();

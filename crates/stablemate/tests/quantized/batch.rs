@@ -20,7 +20,7 @@ fn step(
     parts: &[(&Sequence<'_>, Range<usize>)],
 ) -> Result<Vec<Vec<u32>>, String> {
     let (mut tokens, mut positions, mut sequences) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut lengths, mut block_tables) = (Vec::new(), Vec::new());
+    let (mut lengths, mut block_tables, mut slots) = (Vec::new(), Vec::new(), Vec::new());
     for (row, (sequence, range)) in parts.iter().enumerate() {
         tokens.extend(&sequence.tokens[range.clone()]);
         positions.extend(range.clone().map(|n| n as u32));
@@ -28,6 +28,7 @@ fn step(
         sequences.extend(range.clone().map(|_| row as u32));
         let first = 1 + sequence.place * BLOCKS as u32;
         block_tables.push((first..first + BLOCKS as u32).collect());
+        slots.push(1 + sequence.place);
     }
     let rows: Vec<u32> = (0..tokens.len() as u32).collect();
     let vocabulary = executor.vocabulary();
@@ -37,6 +38,7 @@ fn step(
         sequences: &sequences,
         lengths: &lengths,
         block_tables: &block_tables,
+        slots: &slots,
         rows: &rows,
     });
     let logits = logits.map_err(|error| error.to_string())?;
