@@ -92,6 +92,7 @@ impl<R: Runner> Generator<R> {
             generator: self,
             tokens: prompt.to_vec(),
             prompt: prompt.len(),
+            given: prompt.len(),
             sampler: Sampler::new(sampling.clone(), prompt),
             limits,
             finished: None,
@@ -232,6 +233,8 @@ pub struct Generation<'g, R: Runner> {
     /// Prompt and tokens made so far.
     tokens: Vec<u32>,
     prompt: usize,
+    /// The length that the model is told for tokens up to there.
+    given: usize,
     sampler: Sampler,
     limits: Limits,
     finished: Option<FinishReason>,
@@ -249,7 +252,13 @@ impl<R: Runner> Generation<'_, R> {
     }
 
     fn advance(&mut self) -> Result<u32, EngineError<R::Error>> {
-        let logits = self.generator.advance(&self.tokens, self.prompt)?;
+        let length = self.tokens.len();
+        if length > self.prompt && self.generator.runner.recomputed_beyond() == Some(length - 1) {
+            self.generator.cached.clear();
+            self.generator.snapshot = 0;
+            self.given = length;
+        }
+        let logits = self.generator.advance(&self.tokens, self.given)?;
         let made = self.tokens.len() - self.prompt;
         let early = made < self.limits.min_tokens;
         let forbidden: &[u32] = if early { &self.limits.end_ids } else { &[] };

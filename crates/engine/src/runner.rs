@@ -26,6 +26,12 @@ pub trait Runner {
     /// a token at position 0 starts from zeros, whatever its slot holds.
     fn keeps_state(&self) -> bool;
 
+    /// The longest sequence whose keys and values stay right when it grows: one token more, and all of
+    /// them are computed again, with the length that the sequence has then (LongRoPE).
+    fn recomputed_beyond(&self) -> Option<usize> {
+        None
+    }
+
     /// `D`: elements of a token's vector.
     fn width(&self) -> usize;
 

@@ -74,6 +74,7 @@ impl<R: Runner> Engine<R> {
             step_tokens: step_tokens.max(1),
             slots,
             prefix_cache: plan.prefix_cache && runner.reuses_prefixes(),
+            recomputed_beyond: runner.recomputed_beyond(),
         };
         let context = runner.context().min(plan.blocks.saturating_mul(block_length));
         let Settings { parallel: sequences, blocks, .. } = settings;

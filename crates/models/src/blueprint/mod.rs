@@ -245,6 +245,7 @@ impl Blueprint {
             params,
             states,
             needs_lengths,
+            recomputed_beyond: None,
         })
     }
 }
