@@ -80,6 +80,35 @@ fn parameters_are_the_tensors_of_the_reference() {
     }
 }
 
+/// Of a table a token reads a row; of a stack the experts that it chooses.
+#[test]
+fn tokens_need_what_they_choose() {
+    for (name, experts, choices, untied) in
+        [("qwen3_moe", 7, 3, true), ("qwen3_moe_sparse", 5, 2, false)]
+    {
+        let decoder = describe(name, serde_json::json!({}), &[]).unwrap();
+        let (mut stacks, mut rest) = (0, 0);
+        for entry in decoder.params.entries() {
+            match entry.ty.rank() {
+                3 => stacks += entry.bytes(),
+                _ => rest += entry.bytes(),
+            }
+        }
+        assert!(stacks > 0, "{name}");
+        let table = decoder.params.entry(decoder.embedding.table);
+        let (vocabulary, width) = (table.ty.sizes()[0], table.ty.sizes()[1]);
+        for tokens in [1, 2, 100] {
+            let looked_up = if untied { 4 * width * tokens.min(vocabulary) } else { table.bytes() };
+            let left_out = (1.0 - choices as f64 / experts as f64).powi(tokens as i32);
+            let chosen = stacks as f64 * (1.0 - left_out);
+            let expected = (rest - table.bytes() + looked_up) as f64 + chosen;
+            let found = decoder.params.bytes_read(tokens) as f64;
+            // Each stack's bytes are rounded.
+            assert!((found - expected).abs() < 100.0, "{name}: {found}, not {expected}");
+        }
+    }
+}
+
 #[test]
 fn every_family_has_a_fixture() {
     let config = |case: &Case| edited(case.name(), serde_json::json!({}), &[]);
