@@ -1,6 +1,9 @@
 //! The native text's kernels: from a composite in the graph to a call of `stablemate-kernels`.
 
 mod operation;
+mod recurrent;
+#[cfg(test)]
+mod tests;
 
 use crate::{Error, LoadOptions};
 use operation::Operation;

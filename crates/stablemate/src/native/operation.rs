@@ -29,6 +29,8 @@ pub(super) enum Operation {
         block_length: usize,
         tables: [usize; 2],
     },
+    /// A kernel with a state per sequence.
+    Recurrent(super::recurrent::Recurrent),
 }
 
 impl Operation {
@@ -92,6 +94,9 @@ impl Operation {
                 block_length: size(1, 1)?,
                 tables: [size(5, 0)?, size(5, 1)?],
             }),
+            "convolve" | "delta_rule" | "scan" => {
+                super::recurrent::Recurrent::read(site).map(Self::Recurrent)
+            }
             _ => None,
         }
     }
@@ -100,6 +105,7 @@ impl Operation {
     pub(super) fn tied(&self) -> Vec<(usize, usize)> {
         match self {
             Self::WriteCache(_) => vec![(0, 0)],
+            Self::Recurrent(recurrent) => recurrent.tied(),
             _ => Vec::new(),
         }
     }
@@ -118,6 +124,7 @@ impl Operation {
             Self::Embed { table, rows, columns } => format!("embed [{rows}, {columns}] {table}"),
             Self::WriteCache(shape) => format!("write_cache {shape:?}"),
             Self::Attention { parameters, .. } => format!("attention {parameters:?}"),
+            Self::Recurrent(recurrent) => recurrent.describe(),
         }
     }
 
@@ -175,16 +182,17 @@ impl Operation {
                 };
                 kernels.attention(parameters, &inputs, &addresses, first(results)?)
             }
+            Self::Recurrent(recurrent) => recurrent.run(kernels, bindings)?,
         };
         done.map_err(|error| error.to_string())
     }
 }
 
 /// Memory that a kernel reads.
-struct Operands<'b, 'a>(&'b [Binding<'a>]);
+pub(super) struct Operands<'b, 'a>(&'b [Binding<'a>]);
 
 impl<'b> Operands<'b, '_> {
-    fn bytes(&self, n: usize) -> Result<&'b [u8], String> {
+    pub(super) fn bytes(&self, n: usize) -> Result<&'b [u8], String> {
         match self.0.get(n) {
             Some(Binding::Read(bytes)) => Ok(bytes),
             Some(Binding::Write(_)) => Err(format!("its operand {n} is to be written")),
@@ -192,17 +200,17 @@ impl<'b> Operands<'b, '_> {
         }
     }
 
-    fn floats(&self, n: usize) -> Result<&'b [f32], String> {
+    pub(super) fn floats(&self, n: usize) -> Result<&'b [f32], String> {
         bytemuck::try_cast_slice(self.bytes(n)?).map_err(|error| format!("operand {n}: {error}"))
     }
 
-    fn integers(&self, n: usize) -> Result<&'b [i32], String> {
+    pub(super) fn integers(&self, n: usize) -> Result<&'b [i32], String> {
         bytemuck::try_cast_slice(self.bytes(n)?).map_err(|error| format!("operand {n}: {error}"))
     }
 }
 
 /// `count` operands, and the results.
-fn split<'b, 'a>(
+pub(super) fn split<'b, 'a>(
     bindings: &'b mut [Binding<'a>],
     count: usize,
 ) -> Result<(Operands<'b, 'a>, &'b mut [Binding<'a>]), String> {
@@ -213,11 +221,11 @@ fn split<'b, 'a>(
     Ok((Operands(operands), results))
 }
 
-fn first<'b>(results: &'b mut [Binding<'_>]) -> Result<&'b mut [f32], String> {
+pub(super) fn first<'b>(results: &'b mut [Binding<'_>]) -> Result<&'b mut [f32], String> {
     written(results.first_mut().ok_or("it has no result")?)
 }
 
-fn written<'b>(result: &'b mut Binding<'_>) -> Result<&'b mut [f32], String> {
+pub(super) fn written<'b>(result: &'b mut Binding<'_>) -> Result<&'b mut [f32], String> {
     match result {
         Binding::Write(bytes) => {
             bytemuck::try_cast_slice_mut(bytes).map_err(|error| format!("result: {error}"))
