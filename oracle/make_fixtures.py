@@ -2,8 +2,8 @@
 
     python make_fixtures.py [--out ../fixtures] [case …]
 
-For every case of cases.py: write config.json, build the model from that file, fill a safetensors checkpoint from
-weights.py, load it with from_pretrained (float32, eager attention), and generate 32 tokens greedily with
+For every case of cases/: write config.json, build the model from that file, fill a safetensors checkpoint from
+weights.py, load it with from_pretrained (float32, eager attention and experts), and generate 32 tokens greedily with
 `model.generate` and its cache. Prompts are tried in a fixed order until the text varies and no step is a near tie.
 Then the answer is questioned: decoding by hand with the cache, recomputing without a cache, a float64 run, and,
 for a transformers-4 style file, the same model spelled in the transformers-5 way. The report tells how far the
@@ -11,112 +11,29 @@ logits move when one feature is left out; a fixture whose feature does not bite 
 """
 
 import argparse
+import contextlib
+import inspect
 import json
 import math
 import pathlib
+import re
 import tempfile
 import warnings
 
 import numpy as np
 import torch
 import transformers
-from safetensors.torch import safe_open, save_file
-from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
+from transformers import AutoConfig, DynamicCache
 
 from cases import CASES
-from weights import fill, fnv1a, mix
+from checkpoint import load, storage, tensor_table, text, write_checkpoint, write_config, write_reference_config
+from weights import fnv1a, mix
 
 NEW_TOKENS = 32
 GAP = 0.02
 DISTINCT = 10
-
-
-# ---- configuration and checkpoint -------------------------------------------------------------------------------
-
-
-def write_config(case: dict, folder: pathlib.Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    if case["style"] == "v5":
-        config = AutoConfig.for_model(**case["config"])
-        config.architectures = [transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].__name__]
-        config.dtype = case["config"].get("dtype", "float32")
-        config.save_pretrained(folder)
-    else:
-        (folder / "config.json").write_text(json.dumps(case["config"], indent=2) + "\n")
-
-
-def storage(config: dict) -> str:
-    return config.get("dtype") or config.get("torch_dtype") or "float32"
-
-
-def dyadic(value: float) -> float:
-    """The nearest multiple of 1/1024: exact in decimal and in float32."""
-    return round(value * 1024) / 1024
-
-
-def spec(name: str, shape: list[int], case: dict) -> dict:
-    """Scale and offset of one tensor."""
-    gain = {"embed": 1.0, "head": 3.0, "qk": 1.75, "out": 1.5, "other": 1.25} | case.get("gain", {})
-    one_plus = case["config"]["model_type"].startswith("gemma")
-    if name == "model.norm.weight":
-        scale, offset = 0.2, gain.get("final", 0.0 if one_plus else 1.0)
-    elif name.endswith("norm.weight"):
-        scale, offset = 0.2, 0.0 if one_plus else 1.0
-    elif name.endswith(".bias"):
-        scale, offset = 0.1, 0.0
-    elif "embed_tokens" in name:
-        scale, offset = gain["embed"], 0.0
-    else:
-        if name.startswith("lm_head"):
-            kind = "head"
-        elif "q_proj" in name or "k_proj" in name:
-            kind = "qk"
-        elif "o_proj" in name or "down_proj" in name:
-            kind = "out"
-        else:
-            kind = "other"
-        scale, offset = gain[kind] / math.sqrt(shape[-1]), 0.0
-    return {"scale": dyadic(scale), "offset": offset}
-
-
-def tensor_table(case: dict, config) -> list[dict]:
-    """Every tensor that save_pretrained writes, in its order of names."""
-    with tempfile.TemporaryDirectory() as tmp:
-        AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(tmp)
-        with safe_open(pathlib.Path(tmp) / "model.safetensors", "pt") as file:
-            shapes = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}
-    dtype = storage(case["config"])
-    table = []
-    for name in sorted(shapes, key=natural):
-        entry = {"name": name, "shape": shapes[name], **spec(name, shapes[name], case)}
-        table.append(entry if dtype == "float32" else entry | {"dtype": dtype})
-    return table
-
-
-def natural(name: str):
-    return [(part.isdigit(), int(part) if part.isdigit() else part) for part in name.split(".")]
-
-
-def write_checkpoint(table: list[dict], folder: pathlib.Path) -> None:
-    tensors = {}
-    for t in table:
-        dtype = t.get("dtype", "float32")
-        values = torch.from_numpy(fill(t["name"], t["shape"], t["scale"], t["offset"], dtype))
-        tensors[t["name"]] = values.to(getattr(torch, dtype)).contiguous()
-        assert torch.equal(tensors[t["name"]].float(), values)
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-
-
-def load(folder: pathlib.Path, config=None, dtype=torch.float32):
-    more = {} if config is None else {"config": config}
-    model, info = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, attn_implementation="eager", output_loading_info=True, **more
-    )
-    assert not info["missing_keys"] and not info["mismatched_keys"], info
-    model.eval()
-    model.generation_config.eos_token_id = None
-    model.generation_config.pad_token_id = None
-    return model, info
+ATTEMPTS = 400
+ROUTING = 1e-4
 
 
 # ---- running ----------------------------------------------------------------------------------------------------
@@ -138,9 +55,10 @@ def generate(model, prompt: list[int]) -> tuple[list[int], torch.Tensor]:
 def chain(model, prompt: list[int], tokens: list[int]) -> torch.Tensor:
     """Logits of every step, the tokens given: prefill, then one token a call, with transformers' own cache."""
     cache = DynamicCache(config=model.config)
+    name = "cache_params" if "cache_params" in inspect.signature(model.forward).parameters else "past_key_values"
     step, rows = prompt, []
     for token in tokens:
-        out = model(torch.tensor([step]), past_key_values=cache, use_cache=True)
+        out = model(torch.tensor([step]), use_cache=True, **{name: cache})
         rows.append(out.logits[0, -1])
         step = [token]
     return torch.stack(rows)
@@ -153,6 +71,35 @@ def recompute(model, prompt: list[int], tokens: list[int]) -> torch.Tensor:
     return out.logits[0, len(prompt) - 1:]
 
 
+@contextlib.contextmanager
+def routing():
+    """Collects how far the last chosen expert was from the first one left out, at every choice that is made inside."""
+    seen, topk = [], torch.topk
+
+    def watched(values, k, dim=-1, **more):
+        if k < values.shape[dim]:
+            best = topk(values.detach().double(), k + 1, dim=dim).values.movedim(dim, -1)
+            distance = best[..., k - 1] - best[..., k]
+            # Equal ones are both masked: their groups were not chosen.
+            seen.extend(distance[distance > 0].flatten().tolist())
+        return topk(values, k, dim=dim, **more)
+
+    torch.topk, method = watched, torch.Tensor.topk
+    torch.Tensor.topk = watched
+    try:
+        yield seen
+    finally:
+        torch.topk, torch.Tensor.topk = topk, method
+
+
+@torch.no_grad()
+def stepwise(model, prompt: list[int], tokens: list[int]) -> torch.Tensor:
+    """The same logits, every step computed anew from all that came before it."""
+    ids = prompt + tokens[:-1]
+    lengths = range(len(prompt), len(ids) + 1)
+    return torch.stack([model(torch.tensor([ids[:n]]), use_cache=False).logits[0, -1] for n in lengths])
+
+
 def gaps(logits: torch.Tensor) -> torch.Tensor:
     top = logits.double().topk(2, dim=-1).values
     return top[:, 0] - top[:, 1]
@@ -161,20 +108,31 @@ def gaps(logits: torch.Tensor) -> torch.Tensor:
 def candidate(case: dict, attempt: int) -> list[int]:
     """Prompt number `attempt`: ids 3 .. vocab - 3 from splitmix64, so that no special id is in it."""
     seed = fnv1a(f"{case['name']}/prompt/{attempt}")
-    span = case["config"]["vocab_size"] - 6
+    span = text(case["config"])["vocab_size"] - 6
     return [3 + int(z % np.uint64(span)) for z in mix(seed, case["prompt"])]
 
 
 def specials(config: dict) -> set[int]:
+    """Ids with a meaning of their own: ends of text, padding, places of images."""
     found = set()
-    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
-        value = config.get(key)
-        found |= set(value if isinstance(value, list) else [] if value is None else [value])
+    for part in (config, text(config)):
+        for key, value in part.items():
+            if re.search("_token_(id|index)$", key):
+                found |= set(value if isinstance(value, list) else [] if value is None else [value])
     return found
 
 
 def is_dynamic(config) -> bool:
-    return (config.rope_parameters or {}).get("rope_type") == "dynamic"
+    """Does the rotary embedding remember lengths that it has seen?"""
+    rope = getattr(config.get_text_config(), "rope_parameters", None) or {}
+    return rope.get("rope_type") == "dynamic"
+
+
+def crosses(config, prompt: int) -> bool:
+    """Does the generation begin with LongRoPE's short factors and end with the long ones?"""
+    rope = getattr(config.get_text_config(), "rope_parameters", None) or {}
+    return rope.get("rope_type") == "longrope" and (
+        prompt <= rope["original_max_position_embeddings"] < prompt + NEW_TOKENS - 1)
 
 
 def changed(config, changes: dict):
@@ -182,12 +140,13 @@ def changed(config, changes: dict):
     config = type(config).from_dict(config.to_dict())
     for dotted, value in changes.items():
         *path, last = dotted.split(".")
-        if not path:
-            setattr(config, last, value)
+        place = config
+        for key in path:
+            place = place[key] if isinstance(place, dict) else getattr(place, key)
+        if not isinstance(place, dict):
+            assert hasattr(place, last), dotted
+            setattr(place, last, value)
             continue
-        place = getattr(config, path[0])
-        for key in path[1:]:
-            place = place[key]
         if last == "rope_type" and value == "default":
             for key in set(place) - {"rope_theta", "rope_type"}:
                 del place[key]
@@ -214,60 +173,69 @@ def round_up(value: float) -> float:
 def make(case: dict, out: pathlib.Path) -> None:
     folder = out / case["name"]
     write_config(case, folder)
-    config = AutoConfig.from_pretrained(folder)
-    table = tensor_table(case, config)
     with tempfile.TemporaryDirectory() as tmp:
         tmp = pathlib.Path(tmp)
-        (tmp / "config.json").write_bytes((folder / "config.json").read_bytes())
-        write_checkpoint(table, tmp)
-        model, _ = load(tmp)
+        write_reference_config(case, folder, tmp)
+        config = AutoConfig.from_pretrained(tmp)
+        table = tensor_table(case, config)
+        write_checkpoint(case, table, tmp)
+        model = load(case, tmp)
 
-        for attempt in range(400):
+        for attempt in range(ATTEMPTS):
             if is_dynamic(config):
-                model, _ = load(tmp)  # this rotary embedding remembers the longest sequence it has seen
+                model = load(case, tmp)  # this rotary embedding remembers the longest sequence it has seen
             prompt = candidate(case, attempt)
-            tokens, logits = generate(model, prompt)
+            with routing() as distances:
+                tokens, logits = generate(model, prompt)
             gap = gaps(logits).min().item()
-            if gap > GAP and len(set(tokens)) >= DISTINCT and not specials(case["config"]) & set(tokens):
+            varied = len(set(tokens)) >= DISTINCT and not specials(case["config"]) & set(tokens)
+            if gap > GAP and varied and min(distances, default=1.0) > ROUTING:
                 break
         else:
             raise SystemExit(f"{case['name']}: no prompt will do; change the gains")
 
         def fresh(**more):
-            return load(tmp, **more)[0] if is_dynamic(config) or more else model
+            return load(case, tmp, **more) if is_dynamic(config) or more else model
 
-        noise = {"by hand": (chain(fresh(), prompt, tokens) - logits).abs().max().item()}
-        assert noise["by hand"] < 1e-5
-        whole = (recompute(fresh(), prompt, tokens) - logits).abs().max().item()
+        again = chain
+        if crosses(config, len(prompt)):
+            # When the long factors come, `generate` drops its cache: every key is rotated anew.
+            again, stale = stepwise, movement(chain(model, prompt, tokens), logits)[1]
+        noise = {"by hand": (again(fresh(), prompt, tokens) - logits).abs().max().item()}
+        assert noise["by hand"] < (1e-5 if again is chain else 1e-4)
+        whole = (recompute(fresh(), prompt, tokens) - logits).abs()
         if is_dynamic(config):
             # Not equal: the cache holds keys rotated with the frequencies of their own step.
-            stale = whole
+            stale = float(f"{whole.max():.3g}")
             noise["no cache, first step"] = (
                 (recompute(fresh(), prompt, tokens[:1]) - logits[:1]).abs().max().item())
         else:
-            noise["no cache"] = whole
-        double = chain(fresh(dtype=torch.float64), prompt, tokens)
+            noise["no cache"] = whole[-1 if again is stepwise else 0:].max().item()
+        double = again(fresh(dtype=torch.float64), prompt, tokens)
         noise["float64"] = (double - logits).abs().max().item()
         tolerance = round_up(max(1e-4, 40 * max(noise.values())))
-        assert tolerance < gap / 4, (case["name"], tolerance, gap)
+        assert tolerance < gap / 4, (case["name"], tolerance, gap, noise)
 
-        if case["style"] == "v4":
+        if "same_as" in case:
             modern = AutoConfig.for_model(**case["same_as"])
-            other, info = load(tmp, config=modern)
-            assert not info["unexpected_keys"]
+            other = load(case, tmp, config=modern)
             assert torch.equal(generate(other, prompt)[1], logits), "the v5 spelling is another model"
 
         moved = {}
         for label, changes in case["drops"].items():
-            other = fresh(config=changed(config, changes))
-            delta = (chain(other, prompt, tokens) - logits).abs()
-            moved[label] = [float(f"{delta[0].max():.3g}"), float(f"{delta[-1].max():.3g}")]
+            if callable(changes):
+                other = load(case, tmp)
+                changes(other)
+            else:
+                other = fresh(config=changed(config, changes), leftovers=True)
+            moved[label] = movement(again(other, prompt, tokens), logits)
         if storage(case["config"]) != "float32":
-            write_checkpoint([{k: v for k, v in t.items() if k != "dtype"} for t in table], tmp)
-            delta = (chain(load(tmp)[0], prompt, tokens) - logits).abs()
-            moved["rounding of the weights"] = [float(f"{delta[0].max():.3g}"), float(f"{delta[-1].max():.3g}")]
+            write_checkpoint(case, [{k: v for k, v in t.items() if k != "dtype"} for t in table], tmp)
+            moved["rounding of the weights"] = movement(again(load(case, tmp), prompt, tokens), logits)
         if is_dynamic(config):
-            moved["the stale keys of the cache (no cache instead)"] = [0.0, float(f"{stale:.3g}")]
+            moved["the stale keys of the cache (no cache instead)"] = [0.0, stale]
+        if again is stepwise:
+            moved["new keys for the long factors (the cache's kept instead)"] = [0.0, stale]
 
     expected = {
         "case": case["name"],
@@ -286,11 +254,18 @@ def make(case: dict, out: pathlib.Path) -> None:
     (folder / "expected.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
     print(f"{case['name']}: attempt {attempt}, gap {gap:.4f}, {len(set(tokens))} distinct, "
+          f"{len(distances)} choices of experts no closer than {min(distances, default=1.0):.1e}, "
           f"|logit| up to {logits.abs().max():.1f}, tolerance {tolerance:g}")
     print("    noise:", ", ".join(f"{k} {v:.1e}" for k, v in noise.items()))
     for label, (first, last) in moved.items():
         print(f"    without {label}: prompt {first:g}, final {last:g}")
         assert max(first, last) > 5 * tolerance, "this feature does not bite"
+
+
+def movement(other: torch.Tensor, logits: torch.Tensor) -> list[float]:
+    """How far the largest logit moves: after the prompt, and at the end."""
+    delta = (other - logits).abs()
+    return [float(f"{delta[0].max():.3g}"), float(f"{delta[-1].max():.3g}")]
 
 
 def compact(value) -> str:

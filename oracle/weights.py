@@ -16,12 +16,19 @@ Nothing random is stored. Both sides (this file and the Rust tests) compute
 that they are the same number in decimal, in float64 and in float32.
 A tensor of dtype bfloat16 or float16 is this float32 value rounded to nearest, ties to even; the reference
 then computes in float32 on the rounded values.
+A tensor of dtype uint8 holds codes, not numbers: byte = offset + (z mod scale), so `offset` is the smallest byte and
+`scale` is how many different ones there are.
 
 Known values, checked by `python weights.py` (name, index, scale, offset -> float32, bits):
 
     model.embed_tokens.weight 0 1.0 0.0 -> 0.500988066, 0x3F0040C1
     model.layers.0.self_attn.q_proj.weight 1 0.25 0.0 -> -0.0504727773, 0xBD4EBC8B
     model.norm.weight 41 0.2001953125 1.0 -> 0.863620162, 0x3F5D1636
+
+and of uint8 (name, scale, offset -> the first bytes):
+
+    model.layers.0.mlp.experts.down_proj_blocks 256 0 -> 193 11 178 116 63 184
+    model.layers.0.mlp.experts.down_proj_scales 4 120 -> 123 123 121 120 123 122
 """
 
 import math
@@ -63,7 +70,11 @@ def normal(name: str, count: int, start: int = 0) -> np.ndarray:
 
 
 def fill(name: str, shape, scale: float, offset: float, dtype: str = "float32") -> np.ndarray:
-    """The tensor, as float32 (already rounded to `dtype`)."""
+    """The tensor, as float32 (already rounded to `dtype`), or as bytes if `dtype` is uint8."""
+    if dtype == "uint8":
+        assert scale >= 1 and offset >= 0 and offset + scale <= 256, (name, scale, offset)
+        codes = np.uint64(offset) + mix(fnv1a(name), math.prod(shape)) % np.uint64(scale)
+        return codes.astype(np.uint8).reshape(shape)
     scale32, offset32 = np.float32(scale), np.float32(offset)
     assert float(scale32) == scale and float(offset32) == offset, (name, scale, offset)
     value = offset32 + scale32 * normal(name, math.prod(shape))
@@ -103,6 +114,11 @@ KNOWN = [
     ("model.norm.weight", 41, 0.2001953125, 1.0),
 ]
 
+KNOWN_BYTES = [
+    ("model.layers.0.mlp.experts.down_proj_blocks", 256, 0),
+    ("model.layers.0.mlp.experts.down_proj_scales", 4, 120),
+]
+
 if __name__ == "__main__":
     print(f"unit {UNIT!r} bits 0x{UNIT.view(np.uint32):08X}")
     for name, index, scale, offset in KNOWN:
@@ -111,6 +127,11 @@ if __name__ == "__main__":
         line = f"{name} {index} {scale} {offset} -> {got:.9g}, 0x{got.view(np.uint32):08X}"
         print(line)
         assert line in __doc__, "the docstring's known values are stale"
+    for name, scale, offset in KNOWN_BYTES:
+        values = " ".join(str(byte) for byte in fill(name, (6,), scale, offset, "uint8"))
+        line = f"{name} {scale} {offset} -> {values}"
+        print(line)
+        assert line in __doc__, "the docstring's known bytes are stale"
     sample = normal("self-check", 1 << 18)
     print(f"mean {sample.mean():.4f} std {sample.std():.4f}")
     import torch

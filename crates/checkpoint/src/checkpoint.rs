@@ -266,6 +266,6 @@ fn metadata_id(metadata: &Metadata, key: &str, path: &Path) -> Result<Option<u32
     };
     match metadata.unsigned(&key).and_then(|id| u32::try_from(id).ok()) {
         Some(id) => Ok(Some(id)),
-        None => Err(Error::key(path, key, format!("is {value:?}; a token id is needed"))),
+        None => Err(Error::key(path, key, format!("is {value}; a token id is needed"))),
     }
 }

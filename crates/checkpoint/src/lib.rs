@@ -14,6 +14,7 @@ mod hugging_face;
 mod json;
 mod pack;
 mod quantize;
+mod row_order;
 mod tensor;
 
 pub use checkpoint::{Checkpoint, Format};

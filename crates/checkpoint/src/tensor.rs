@@ -11,6 +11,7 @@ use crate::dequantize::{self, Row};
 use crate::encoding::Encoding;
 use crate::error::Error;
 use crate::file::MappedFile;
+use crate::row_order::RowOrder;
 
 /// How many values one task of a parallel decode should have at least: enough to outweigh handing
 /// the task over.
@@ -66,12 +67,10 @@ impl Entry {
 pub(crate) enum Transform {
     /// Not at all.
     None,
-    /// The output rows of each of this many heads alternate between the first and the second half
-    /// of the head: stored row `2j + t` of a head is row `t * half + j`. llama.cpp's converter does
-    /// this to the query and key projections of llama, because ggml rotates neighbours.
-    InterleavedHeads(usize),
-    /// 1.0 was added. llama.cpp's converter does this to gemma's norms, so that ggml multiplies by
-    /// the weight where gemma multiplies by one plus the weight.
+    /// Rows, or the elements of a vector, stand in another order.
+    Rows(RowOrder),
+    /// 1.0 was added. llama.cpp's converter does this to the norms of gemma and of qwen35, so that
+    /// ggml multiplies by the weight where the family multiplies by one plus the weight.
     OneAdded,
 }
 
@@ -148,7 +147,7 @@ impl<'a> Tensor<'a> {
     /// row's: `None` for block types, and where values are changed on the way out. Unlike for
     /// [`Self::dense_bytes`], rows may be stored in another order.
     pub fn dense_row(&self, row: usize) -> Option<&'a [u8]> {
-        let kept = matches!(self.entry.transform, Transform::None | Transform::InterleavedHeads(_));
+        let kept = matches!(self.entry.transform, Transform::None | Transform::Rows(_));
         let dense = matches!(self.encoding, Encoding::Dense(_));
         let is_row = self.shape().len() > 1 && row < self.rows();
         (dense && kept && is_row).then(|| self.stored_row(row).values)
@@ -210,10 +209,10 @@ impl<'a> Tensor<'a> {
     pub fn release_rows(&self, rows: Range<usize>) {
         let all = self.rows();
         let (mut start, mut end) = (rows.start.min(all), rows.end.min(all));
-        if let Transform::InterleavedHeads(heads) = self.entry.transform {
-            // Rows of a head are stored among each other: those of whole heads.
-            let head = (all / heads.max(1)).max(1);
-            (start, end) = (start / head * head, end.next_multiple_of(head).min(all));
+        if let Transform::Rows(order) = self.entry.transform {
+            // Rows of a group are stored among each other: the pages of whole groups are released.
+            let Some(group) = order.local(all) else { return };
+            (start, end) = (start / group * group, end.next_multiple_of(group).min(all));
         }
         for (file, bytes) in self.places() {
             // Every kind of bytes has the same number for each row.
@@ -260,9 +259,7 @@ impl<'a> Tensor<'a> {
     /// What is stored of the row that is `row` to the outside.
     pub(crate) fn stored_row(&self, row: usize) -> Row<'a> {
         let row = match self.entry.transform {
-            Transform::InterleavedHeads(heads) if self.shape().len() > 1 => {
-                interleaved(row, self.rows(), heads)
-            }
+            Transform::Rows(order) if self.shape().len() > 1 => order.stored(row, self.rows()),
             _ => row,
         };
         let rows = self.rows().max(1);
@@ -292,16 +289,15 @@ impl<'a> Tensor<'a> {
                 dequantize::decode(self.encoding, self.stored_row(row), out);
                 out.iter_mut().for_each(|value| *value -= 1.0);
             }
-            Transform::InterleavedHeads(heads) if self.shape().len() == 1 => {
+            Transform::Rows(order) if self.shape().len() == 1 => {
                 let mut stored = vec![0.0; out.len()];
                 dequantize::decode(self.encoding, self.stored_row(row), &mut stored);
                 let count = out.len();
                 for (place, value) in out.iter_mut().enumerate() {
-                    *value =
-                        stored.get(interleaved(place, count, heads)).copied().unwrap_or_default();
+                    *value = stored.get(order.stored(place, count)).copied().unwrap_or_default();
                 }
             }
-            Transform::None | Transform::InterleavedHeads(_) => {
+            Transform::None | Transform::Rows(_) => {
                 dequantize::decode(self.encoding, self.stored_row(row), out);
             }
         }
@@ -317,25 +313,4 @@ impl fmt::Debug for Tensor<'_> {
 /// The file of an entry; entries are only made for files there are.
 fn path_of<'a>(files: &'a [MappedFile], entry: &Entry) -> &'a Path {
     files.get(entry.file).map_or(Path::new(""), MappedFile::path)
-}
-
-/// Where row `row` of `rows`, which belong to `heads` heads, is stored. The heads divide the rows
-/// into even groups: checked when the file was opened.
-fn interleaved(row: usize, rows: usize, heads: usize) -> usize {
-    let head_rows = rows / heads.max(1);
-    let half = (head_rows / 2).max(1);
-    let within = row % head_rows.max(1);
-    row - within + 2 * (within % half) + within / half
-}
-
-#[cfg(test)]
-mod tests {
-    use super::interleaved;
-
-    #[test]
-    fn heads_are_interleaved() {
-        // Two heads of six rows: the stored order of (first half, second half) pairs.
-        let stored: Vec<usize> = (0..12).map(|row| interleaved(row, 12, 2)).collect();
-        assert_eq!(stored, [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]);
-    }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use stablemate_checkpoint::gguf::{Conversion, Layout};
 use stablemate_checkpoint::{Checkpoint, Encoding, Float, Format, RawConfig};
 use stablemate_fixtures::{Case, Dtype, Error};
 
@@ -40,7 +41,9 @@ fn check_tensors(
 
 #[test]
 fn hugging_face_directories() {
-    for case in Case::all() {
+    // Packed weights are not the tensors of the files: they have tests of their own.
+    let packed = |case: &Case| case.config().unwrap().get("quantization_config").is_some();
+    for case in Case::all().into_iter().filter(|case| !packed(case)) {
         let directory = tempfile::tempdir().unwrap();
         case.write_checkpoint(directory.path()).unwrap();
         let checkpoint = Checkpoint::open(directory.path()).unwrap();
@@ -54,6 +57,7 @@ fn hugging_face_directories() {
                 Dtype::Float32 => Float::F32,
                 Dtype::Float16 => Float::F16,
                 Dtype::Bfloat16 => Float::Bf16,
+                Dtype::Uint8 => panic!("{}: packed weights", spec.name),
             };
             assert_eq!(tensor.encoding(), Encoding::Dense(float));
             assert_eq!(tensor.dense_bytes().unwrap(), spec.dtype.bytes(&spec.values()));
@@ -84,38 +88,76 @@ fn gguf(case: &Case, directory: &Path) -> Option<Checkpoint> {
     Some(Checkpoint::open(&path).unwrap_or_else(|error| panic!("{}: {error}", case.name())))
 }
 
+/// What the converter does to a tensor that a reader gets under this name.
+fn conversion(architecture: &str, name: &str) -> Conversion {
+    let stored = Layout::all(architecture).find_map(|layout| layout.stored(name));
+    stored.unwrap_or_else(|| panic!("{architecture} has no {name}")).1
+}
+
 #[test]
 fn gguf_files_have_the_same_tensors() {
-    let mut families = BTreeMap::new();
+    let mut architectures = BTreeMap::new();
     for case in Case::all() {
         let directory = tempfile::tempdir().unwrap();
         let Some(checkpoint) = gguf(&case, directory.path()) else {
             continue;
         };
-        *families.entry(case.config().unwrap()["model_type"].to_string()).or_insert(0) += 1;
+        let architecture =
+            checkpoint.gguf_metadata().unwrap().string("general.architecture").unwrap();
+        *architectures.entry(architecture.to_owned()).or_insert(0) += 1;
         assert_eq!(checkpoint.format(), Format::Gguf);
-        let gemma = case.name().starts_with("gemma");
-        check_tensors(&case, &checkpoint, |name, mut values| {
-            // One was added in float32 and is taken off in float32, as transformers does.
-            if gemma && name.ends_with("norm.weight") {
+        let expected = case.gguf_tensors().unwrap();
+        let mut names: Vec<&str> = expected.iter().map(|(name, ..)| &**name).collect();
+        names.sort_unstable();
+        assert_eq!(checkpoint.tensor_names().collect::<Vec<_>>(), names, "{}", case.name());
+        for (name, shape, mut values) in expected {
+            let tensor = checkpoint.tensor(&name).unwrap().unwrap();
+            assert_eq!((tensor.name(), tensor.shape()), (&*name, &*shape), "{}", case.name());
+            let conversion = conversion(architecture, &name);
+            if conversion == Conversion::OneAdded {
+                // One was added in float32 and is taken off in float32, as transformers does.
                 values.iter_mut().for_each(|value| *value = (*value + 1.0) - 1.0);
             }
-            values
-        });
+            assert_eq!(decoded(&checkpoint, &name), values, "{} {name}", case.name());
+            let changed = matches!(
+                conversion,
+                Conversion::OneAdded
+                    | Conversion::InterleavedQueries
+                    | Conversion::InterleavedKeys
+                    | Conversion::SeparatedGroups
+            );
+            let floats = matches!(tensor.encoding(), Encoding::Dense(_));
+            assert_eq!(
+                tensor.dense_bytes().is_none(),
+                changed || !floats,
+                "{} {name}",
+                case.name()
+            );
+        }
         // A directory with this one file is the same checkpoint.
         assert_eq!(Checkpoint::open(directory.path()).unwrap().path(), checkpoint.path());
-        for spec in &case.expected.tensors {
-            let tensor = checkpoint.tensor(&spec.name).unwrap().unwrap();
-            let changed = (gemma && spec.name.ends_with("norm.weight"))
-                || (!gemma
-                    && checkpoint.gguf_metadata().unwrap().string("general.architecture")
-                        == Some("llama"))
-                    && (spec.name.contains("q_proj") || spec.name.contains("k_proj"));
-            assert_eq!(tensor.dense_bytes().is_none(), changed, "{} {}", case.name(), spec.name);
-        }
     }
-    let names: Vec<&str> = families.keys().map(|name| name.trim_matches('"')).collect();
-    assert_eq!(names, ["gemma2", "gemma3_text", "llama", "mistral", "qwen2", "qwen3"]);
+    let found: Vec<&str> = architectures.keys().map(String::as_str).collect();
+    let all = [
+        "cohere2",
+        "deepseek2",
+        "falcon",
+        "falcon-h1",
+        "gemma2",
+        "gemma3",
+        "gemma4",
+        "gpt-oss",
+        "gpt2",
+        "llama",
+        "mamba2",
+        "phi3",
+        "qwen2",
+        "qwen3",
+        "qwen35",
+        "qwen35moe",
+        "qwen3moe",
+    ];
+    assert_eq!(found, all);
 }
 
 /// A key of a configuration in either of transformers' styles.
@@ -125,6 +167,41 @@ fn rope_of(config: &Value, layers: &str, key: &str) -> Option<Value> {
     rope.and_then(|rope| rope.get(key)).cloned()
 }
 
+/// Keys whose value in a GGUF file says the same in another way.
+const SAID_OTHERWISE: &[(&str, &[&str])] = &[
+    // The class of the text model; Kimi K2 is DeepSeek 3 in all that is computed.
+    ("qwen3_5", &["model_type"]),
+    ("gemma4", &["model_type"]),
+    ("kimi_k2", &["model_type"]),
+    ("mistral_full", &["model_type"]),
+    // Multiplied into the weights.
+    (
+        "falcon_h1",
+        &[
+            "embedding_multiplier",
+            "lm_head_multiplier",
+            "attention_in_multiplier",
+            "attention_out_multiplier",
+            "key_multiplier",
+            "ssm_in_multiplier",
+            "ssm_out_multiplier",
+            "mlp_multipliers",
+            "ssm_multipliers",
+        ],
+    ),
+    // That of the rotated part.
+    ("deepseek", &["head_dim"]),
+    ("kimi_k2", &["head_dim"]),
+    // Converters invent it.
+    ("falcon", &["max_position_embeddings"]),
+    // Rounded twice: checked below.
+    ("gemma", &["query_pre_attn_scalar"]),
+    // Without factors, nothing reads it.
+    ("phi3", &["original_max_position_embeddings"]),
+    // Only read where values are keys.
+    ("gemma4", &["num_global_key_value_heads", "global_head_dim", "vocab_size_per_layer_input"]),
+];
+
 #[test]
 fn gguf_files_have_the_same_configuration() {
     for case in Case::all() {
@@ -132,53 +209,71 @@ fn gguf_files_have_the_same_configuration() {
         let Some(checkpoint) = gguf(&case, directory.path()) else {
             continue;
         };
-        let (name, hugging_face, config) =
-            (case.name(), case.config().unwrap(), checkpoint.config());
-        for key in [
-            "hidden_size",
-            "intermediate_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "num_key_value_heads",
-            "head_dim",
-            "vocab_size",
-            "max_position_embeddings",
-            "rms_norm_eps",
-            "hidden_act",
-            "hidden_activation",
-            "attn_logit_softcapping",
-            "final_logit_softcapping",
-            "layer_types",
-            "attention_bias",
-            "mlp_bias",
-        ] {
-            let expected = hugging_face.get(key).filter(|value| !value.is_null());
-            if let Some(expected) = expected
-                && !(key == "layer_types" && name.starts_with("qwen"))
-                && (key != "attention_bias" || config.contains(key))
-                // gemma's hub checkpoints have the older key beside the one that counts.
-                && !(key == "hidden_act" && name.starts_with("gemma"))
-            {
-                assert_eq!(
-                    config.get::<Value>(key).unwrap().as_ref(),
-                    Some(expected),
-                    "{name} {key}"
-                );
+        let (name, root, config) = (case.name(), case.config().unwrap(), checkpoint.config());
+        let text = root.get("text_config").unwrap_or(&root);
+        let mut compared = 0;
+        for (key, expected) in text.as_object().unwrap() {
+            let otherwise = SAID_OTHERWISE
+                .iter()
+                .any(|(start, keys)| name.starts_with(start) && keys.contains(&&**key));
+            let Some(found) = config.get::<Value>(key).unwrap() else { continue };
+            let rotation = matches!(&**key, "rope_theta" | "rope_scaling" | "rope_parameters");
+            if expected.is_null() || otherwise || rotation {
+                continue;
+            }
+            compared += 1;
+            match (found.as_f64(), expected.as_f64()) {
+                (Some(found), Some(expected)) => assert_eq!(found, expected, "{name} {key}"),
+                _ => assert_eq!(found, *expected, "{name} {key}"),
             }
         }
-        let tied = hugging_face.get("tie_word_embeddings").and_then(Value::as_bool);
-        let tied = tied.unwrap_or(name.starts_with("gemma"));
-        assert_eq!(config.require::<bool>("tie_word_embeddings").unwrap(), tied, "{name}");
-        let base = rope_of(&hugging_face, "full_attention", "rope_theta")
-            .or_else(|| hugging_face.get("rope_theta").cloned())
-            .map_or(10_000.0, |base| base.as_f64().unwrap());
-        assert_eq!(config.require::<f64>("rope_theta").unwrap(), base, "{name}");
-        if name.starts_with("gemma") {
+        assert!(compared >= 6, "{name}: {compared}");
+        check_rotation(name, text, config);
+        if name.starts_with("gemma2") || name.starts_with("gemma3") {
             let scalar: f64 = config.require("query_pre_attn_scalar").unwrap();
-            let expected = hugging_face["query_pre_attn_scalar"].as_f64().unwrap();
+            let expected = text["query_pre_attn_scalar"].as_f64().unwrap();
             assert!((scalar - expected).abs() < 1e-5, "{name} {scalar} {expected}");
         }
     }
+}
+
+fn check_rotation(name: &str, text: &Value, config: &RawConfig) {
+    if name.starts_with("gemma4") {
+        let rope = config.nested("rope_parameters").unwrap().unwrap();
+        for (layers, base) in [("full_attention", 1e6), ("sliding_attention", 1e4)] {
+            let expected =
+                rope_of(text, layers, "rope_theta").map_or(base, |x| x.as_f64().unwrap());
+            let rope = rope.nested(layers).unwrap().unwrap();
+            assert_eq!(rope.require::<f64>("rope_theta").unwrap(), expected, "{name}");
+        }
+        return;
+    }
+    if name.starts_with("gpt2") || name.starts_with("mamba2") {
+        return;
+    }
+    let base = rope_of(text, "full_attention", "rope_theta")
+        .or_else(|| text.get("rope_theta").cloned())
+        .map_or(10_000.0, |base| base.as_f64().unwrap());
+    assert_eq!(config.require::<f64>("rope_theta").unwrap(), base, "{name}");
+    let rope = |key: &str| {
+        let nested = rope_of(text, "full_attention", key);
+        nested.or_else(|| text.get("rope_scaling")?.get(key).cloned())
+    };
+    let scaling = config.nested("rope_scaling").unwrap();
+    for key in ["factor", "mscale", "mscale_all_dim", "truncate", "long_factor", "short_factor"] {
+        let found = scaling.as_ref().and_then(|scaling| scaling.get::<Value>(key).unwrap());
+        if let Some(found) = found {
+            let expected = rope(key).unwrap_or_else(|| panic!("{name} has no {key}"));
+            assert_eq!(numbers(&found), numbers(&expected), "{name} {key}");
+        }
+    }
+}
+
+/// Numbers as 32-bit floats, which is how a file stores them; anything else is none.
+fn numbers(value: &Value) -> Vec<f32> {
+    let one = |value: &Value| value.as_f64().map(|number| number as f32);
+    let list = value.as_array().map(|list| list.iter().filter_map(one).collect());
+    list.unwrap_or_else(|| one(value).into_iter().collect())
 }
 
 fn opened(name: &str) -> (tempfile::TempDir, Checkpoint) {

@@ -30,7 +30,7 @@ fn metadata_values() {
     check(|w| _ = w.set("general.architecture", Value::U32(1)), &["`general.architecture`"]);
     check(
         |w| _ = w.set("general.architecture", "mamba".into()),
-        &["`mamba`", "llama, qwen2, qwen3, gemma2, gemma3"],
+        &["`mamba`", "llama, qwen2, qwen3, qwen3moe, "],
     );
     check(|w| _ = w.set("general.type", "adapter".into()), &["`general.type`", "adapter"]);
     check(

@@ -4,6 +4,7 @@
 //! a content is found by its parent's name and its own tokens, both compared on a hit: a collision of
 //! hashes can lose a hit, but never gives a wrong one. Names are never used twice.
 
+use crate::slots::Slots;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,12 +21,24 @@ pub(crate) struct Chain {
 /// What is there of a prompt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Prefix {
-    /// The blocks that hold it, in order.
+    /// The blocks from which the prompt can be continued, in order.
     pub blocks: Vec<u32>,
     /// Their content.
     pub chain: Chain,
     /// How many of them nobody owns.
     pub idle: usize,
+    /// Blocks whose content is known. More than `blocks` where per-sequence state is kept, and no
+    /// snapshot of it was taken at the end of the last known block.
+    pub known: usize,
+    /// The slot of the snapshot at the end of `blocks`, where per-sequence state is kept.
+    pub snapshot: Option<u32>,
+}
+
+impl Prefix {
+    /// Its tokens, in blocks of `length`.
+    pub fn tokens(&self, length: usize) -> usize {
+        self.blocks.len() * length
+    }
 }
 
 /// Blocks 1 to `N`. An owned block has references; a free one is either idle (its content is known
@@ -42,6 +55,8 @@ pub(crate) struct Blocks {
     idle: BTreeSet<(u64, Reverse<usize>, u32)>,
     /// Blocks by the hash of their content.
     contents: HashMap<u64, u32>,
+    /// Per-sequence state, of which a prefix needs a snapshot.
+    pub slots: Slots,
     names: u64,
     releases: u64,
     hash: fn(u64, &[u32]) -> u64,
@@ -64,8 +79,9 @@ struct Content {
 }
 
 impl Blocks {
-    /// `total` free blocks of `length` tokens.
-    pub fn new(total: usize, length: usize) -> Self {
+    /// `total` free blocks of `length` tokens. A prefix is found up to a snapshot among `slots`; up to
+    /// any block if there are none.
+    pub fn new(total: usize, length: usize, slots: Slots) -> Self {
         Self {
             length,
             blocks: (0..=total).map(|_| Block::default()).collect(),
@@ -73,6 +89,7 @@ impl Blocks {
             untouched: 1,
             idle: BTreeSet::new(),
             contents: HashMap::new(),
+            slots,
             names: 0,
             releases: 0,
             hash: |parent, tokens| {
@@ -106,13 +123,21 @@ impl Blocks {
     /// Looks up the longest known prefix of at most `most` whole blocks. Changes nothing.
     pub fn lookup(&self, tokens: &[u32], most: usize) -> Prefix {
         let mut prefix = Prefix::default();
+        let (mut blocks, mut chain, mut idle) = (Vec::new(), Chain::default(), 0);
         for tokens in tokens.chunks_exact(self.length).take(most) {
-            let hash = (self.hash)(prefix.chain.name, tokens);
-            let Some((block, chain)) = self.find(hash, prefix.chain, tokens) else { break };
-            prefix.idle += usize::from(self.blocks[block as usize].references == 0);
-            prefix.blocks.push(block);
-            prefix.chain = chain;
+            let hash = (self.hash)(chain.name, tokens);
+            let Some((block, longer)) = self.find(hash, chain, tokens) else { break };
+            chain = longer;
+            idle += usize::from(self.blocks[block as usize].references == 0);
+            blocks.push(block);
+            let snapshot = self.slots.snapshot(block);
+            if snapshot.is_some() || self.slots.total() == 0 {
+                prefix = Prefix { chain, idle, snapshot, ..prefix };
+            }
         }
+        prefix.known = blocks.len();
+        blocks.truncate(prefix.chain.depth);
+        prefix.blocks = blocks;
         prefix
     }
 
@@ -251,6 +276,14 @@ impl Blocks {
         self.check_chains()
     }
 
+    /// Whether every slot has exactly one use, `held` being those of running sequences.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check_slots(&self, held: impl Iterator<Item = u32>) -> Result<(), String> {
+        self.slots.check(held, |block| self.blocks[block as usize].content.is_some())
+    }
+
     /// Contents are lost from the ends of chains, so that each one's parent is known.
     fn check_chains(&self) -> Result<(), String> {
         let contents = || self.blocks.iter().filter_map(|block| block.content.as_ref());
@@ -272,14 +305,15 @@ impl Blocks {
     fn unname(&mut self, number: u32) -> Option<Content> {
         let content = self.blocks[number as usize].content.take()?;
         self.contents.remove(&content.hash);
+        self.slots.lose(number);
         Some(content)
     }
 }
 
 #[cfg(test)]
 impl Blocks {
-    /// As [`Self::new`], with a hash of one's own.
-    pub fn with_hash(total: usize, length: usize, hash: fn(u64, &[u32]) -> u64) -> Self {
-        Self { hash, ..Self::new(total, length) }
+    /// Finds contents by another hash.
+    pub fn with_hash(self, hash: fn(u64, &[u32]) -> u64) -> Self {
+        Self { hash, ..self }
     }
 }

@@ -35,19 +35,26 @@ impl FinishReason {
     }
 }
 
+/// The slot of the sequence's state, where the runner keeps such state.
+const LIVE: u32 = 1;
+/// The slot of a copy of that state, from which a prompt continues that leaves the cached tokens.
+const SNAPSHOT: u32 = 2;
+
 /// Generates with one runner, one sequence at a time, and keeps what the cache holds between prompts.
 #[derive(Debug)]
 pub struct Generator<R> {
     runner: R,
-    /// The tokens whose keys and values are in the cache, in order.
+    /// The tokens whose keys and values are in the cache, in order. The state in [`LIVE`] is theirs.
     cached: Vec<u32>,
+    /// How many of the cached tokens led to the state in [`SNAPSHOT`]; 0 if it holds nothing.
+    snapshot: usize,
     reserved: usize,
 }
 
 impl<R: Runner> Generator<R> {
     /// A generator with an empty cache.
     pub fn new(runner: R) -> Self {
-        Self { runner, cached: Vec::new(), reserved: 0 }
+        Self { runner, cached: Vec::new(), snapshot: 0, reserved: 0 }
     }
 
     /// The runner.
@@ -70,7 +77,7 @@ impl<R: Runner> Generator<R> {
     ///
     /// # Errors
     /// An empty prompt, ids outside the vocabulary, a prompt longer than the context, parameters
-    /// outside their ranges.
+    /// outside their ranges; whatever the runner reports while it continues from a snapshot.
     pub fn generate(
         &mut self,
         prompt: &[u32],
@@ -80,7 +87,7 @@ impl<R: Runner> Generator<R> {
         let valid = sampling.validate(self.runner.vocabulary());
         valid.map_err(InvalidParameter::into_engine_error)?;
         self.check(prompt)?;
-        self.keep_prefix(prompt);
+        self.keep_prefix(prompt)?;
         Ok(Generation {
             generator: self,
             tokens: prompt.to_vec(),
@@ -97,15 +104,32 @@ impl<R: Runner> Generator<R> {
     /// As [`Self::generate`], and whatever the runner reports.
     pub fn logits(&mut self, prompt: &[u32]) -> Result<Vec<f32>, EngineError<R::Error>> {
         self.check(prompt)?;
-        self.keep_prefix(prompt);
+        self.keep_prefix(prompt)?;
         self.advance(prompt, prompt.len())
     }
 
     /// Forgets what the cache holds besides a prefix of `prompt`, which has passed [`Self::check`].
-    fn keep_prefix(&mut self, prompt: &[u32]) {
+    fn keep_prefix(&mut self, prompt: &[u32]) -> Result<(), EngineError<R::Error>> {
         let kept = if self.runner.reuses_prefixes() { shared(&self.cached, prompt) } else { 0 };
         // At least the prompt's last token runs again: its logits are wanted.
-        self.cached.truncate(kept.min(prompt.len() - 1));
+        let kept = kept.min(prompt.len() - 1);
+        if kept == self.cached.len() {
+            return Ok(());
+        }
+        // The state is that of all cached tokens: fewer can be kept only where there is a copy.
+        let kept = match self.snapshot {
+            _ if !self.runner.keeps_state() => kept,
+            snapshot if snapshot <= kept => snapshot,
+            _ => 0,
+        };
+        let mut cached = std::mem::take(&mut self.cached);
+        let snapshot = std::mem::take(&mut self.snapshot);
+        if kept > 0 && self.runner.keeps_state() {
+            self.runner.copy_state(SNAPSHOT, LIVE)?;
+        }
+        cached.truncate(kept);
+        (self.cached, self.snapshot) = (cached, snapshot.min(kept));
+        Ok(())
     }
 
     fn check(&self, prompt: &[u32]) -> Result<(), EngineError<R::Error>> {
@@ -131,16 +155,33 @@ impl<R: Runner> Generator<R> {
     ) -> Result<Vec<f32>, EngineError<R::Error>> {
         self.make_room(tokens.len())?;
         let mut logits = Vec::new();
+        let border = self.border(prompt);
         while self.cached.len() < tokens.len() {
             let start = self.cached.len();
             let end = tokens.len().min(start + self.runner.step_tokens());
-            // After a failed step nobody knows what the cache holds: it is dropped until the step succeeds.
+            let end = if start < border { end.min(border) } else { end };
+            // After a failed step the content of the cache is unknown: it is dropped until one succeeds.
             let mut cached = std::mem::take(&mut self.cached);
+            let snapshot = std::mem::take(&mut self.snapshot);
             logits = self.step(tokens, start..end, prompt)?;
             cached.extend(&tokens[start..end]);
             self.cached = cached;
+            if end == border {
+                self.runner.copy_state(LIVE, SNAPSHOT)?;
+                self.snapshot = border;
+            } else {
+                self.snapshot = snapshot;
+            }
         }
         Ok(logits)
+    }
+
+    /// Where a prompt's state is copied: at the last border of blocks before its last token, as the
+    /// scheduler does for many sequences. 0 if it is not copied.
+    fn border(&self, prompt: usize) -> usize {
+        let length = self.runner.block_length().max(1);
+        let copied = self.runner.keeps_state() && self.runner.reuses_prefixes();
+        if copied { (prompt - 1) / length * length } else { 0 }
     }
 
     /// One step over `tokens[range]`; logits only if it reaches the end.
@@ -162,7 +203,7 @@ impl<R: Runner> Generator<R> {
             sequences: &vec![0; range.len()],
             lengths: &lengths,
             block_tables: &block_tables,
-            slots: &[0],
+            slots: &[if self.runner.keeps_state() { LIVE } else { 0 }],
             rows,
         })?)
     }
@@ -171,7 +212,8 @@ impl<R: Runner> Generator<R> {
     fn make_room(&mut self, tokens: usize) -> Result<(), EngineError<R::Error>> {
         if tokens > self.reserved {
             let wanted = tokens.next_power_of_two().min(self.runner.context()).max(tokens);
-            self.runner.reserve(Room::of(1, wanted, self.runner.block_length()))?;
+            let room = Room::of(1, wanted, self.runner.block_length());
+            self.runner.reserve(Room { slots: SNAPSHOT as usize, ..room })?;
             self.reserved = wanted;
         }
         Ok(())

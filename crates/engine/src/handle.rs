@@ -16,6 +16,9 @@ pub struct Plan {
     /// Cache blocks; all sequences and the prefix cache live in them. At least as many as one sequence
     /// of the whole context needs.
     pub blocks: usize,
+    /// Slots of per-sequence state, for running sequences and snapshots; at least `parallel`, or fewer
+    /// sequences run. Means nothing for a runner that keeps no such state.
+    pub slots: usize,
     /// Requests that may wait. Those that find a free place do not count, though they are not admitted yet.
     pub queue: usize,
     /// Whether prompts find the blocks of earlier ones.
@@ -38,10 +41,18 @@ pub struct Statistics {
     pub blocks_owned: usize,
     /// Free blocks whose content is known and may be found by a prompt.
     pub blocks_cached: usize,
+    /// Slots of per-sequence state; 0 if the runner keeps none.
+    pub slots: usize,
+    /// Slots that running sequences own.
+    pub slots_owned: usize,
+    /// Slots that hold snapshots, from which prompts may continue.
+    pub snapshots: usize,
     /// Tokens of prompts for which a prefix was looked up.
     pub prefix_queries: u64,
     /// Those that were found.
     pub prefix_hits: u64,
+    /// Admissions that continued from a snapshot of per-sequence state.
+    pub snapshot_hits: u64,
     /// Sequences whose blocks were taken away, to be computed again later.
     pub preemptions: u64,
     /// Requests that were dropped because nobody listened.

@@ -13,6 +13,7 @@ mod request;
 mod runner;
 mod sampling;
 mod scheduler;
+mod slots;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod thread;

@@ -21,6 +21,11 @@ pub trait Runner {
     /// where position embeddings depend on the prompt's length.
     fn reuses_prefixes(&self) -> bool;
 
+    /// Whether each sequence has state beside its blocks, which every one of its tokens overwrites:
+    /// recurrent matrices, convolution tails. Sequences need slots then, of which slot 0 is padding's;
+    /// a token at position 0 starts from zeros, whatever its slot holds.
+    fn keeps_state(&self) -> bool;
+
     /// `D`: elements of a token's vector.
     fn width(&self) -> usize;
 
@@ -29,6 +34,12 @@ pub trait Runner {
     /// # Errors
     /// Not enough memory, or whatever else the model needs for it.
     fn reserve(&mut self, room: Room) -> Result<(), Self::Error>;
+
+    /// Copies the state in slot `from` over that in slot `to`, as the steps so far left it.
+    ///
+    /// # Errors
+    /// A slot outside the reserved room, or a failure below.
+    fn copy_state(&mut self, from: u32, to: u32) -> Result<(), Self::Error>;
 
     /// Runs a step and returns the logits of its rows, `[rows, V]` row by row.
     ///
@@ -52,12 +63,15 @@ pub struct Room {
     pub tokens: usize,
     /// Blocks: 1 to `blocks` may be used.
     pub blocks: usize,
+    /// Slots of per-sequence state: 1 to `slots` may be used. Means nothing to a runner without state.
+    pub slots: usize,
 }
 
 impl Room {
-    /// Room for `sequences` of `tokens` tokens each, in blocks of `block_length`.
+    /// Room for `sequences` of `tokens` tokens each, in blocks of `block_length`, with a slot each.
     pub fn of(sequences: usize, tokens: usize, block_length: usize) -> Self {
-        Self { sequences, tokens, blocks: sequences * tokens.div_ceil(block_length) }
+        let blocks = sequences * tokens.div_ceil(block_length);
+        Self { sequences, tokens, blocks, slots: sequences }
     }
 }
 
@@ -78,7 +92,7 @@ pub struct StepInput<'s> {
     pub lengths: &'s [u32],
     /// `[S][≤ M]` blocks of each sequence, in order.
     pub block_tables: &'s [Vec<u32>],
-    /// `[S]` the slot of each sequence's state, no slot twice; 0 where the runner keeps none.
+    /// `[S]` the slot of each sequence's state, no slot twice. Means nothing to a runner without state.
     pub slots: &'s [u32],
     /// `[R]` the tokens of this step whose logits are wanted.
     pub rows: &'s [u32],

@@ -21,6 +21,8 @@ pub struct FakeSettings {
     pub width: usize,
     /// What [`Runner::reuses_prefixes`] says.
     pub reuses_prefixes: bool,
+    /// What [`Runner::keeps_state`] says.
+    pub keeps_state: bool,
     /// How long a step takes.
     pub step_delay: Duration,
     /// How much longer each of its tokens makes it.
@@ -29,6 +31,8 @@ pub struct FakeSettings {
     pub fail_at: BTreeSet<usize>,
     /// Steps that panic.
     pub panic_at: BTreeSet<usize>,
+    /// Copies of state that fail; the first is 1.
+    pub fail_copies: BTreeSet<usize>,
 }
 
 impl Default for FakeSettings {
@@ -41,10 +45,12 @@ impl Default for FakeSettings {
             step_tokens: 8,
             width: 3,
             reuses_prefixes: true,
+            keeps_state: false,
             step_delay: Duration::ZERO,
             token_delay: Duration::ZERO,
             fail_at: BTreeSet::new(),
             panic_at: BTreeSet::new(),
+            fail_copies: BTreeSet::new(),
         }
     }
 }
@@ -55,6 +61,9 @@ pub enum FakeError {
     /// It was told to.
     #[error("step {0} was told to fail")]
     Told(usize),
+    /// A copy of state was told to.
+    #[error("copy {0} was told to fail")]
+    ToldCopy(usize),
     /// The step is wrong: a real runner would have computed nonsense.
     #[error("misuse: {0}")]
     Misuse(String),
@@ -69,6 +78,7 @@ struct Entries {
     count: usize,
     steps: Vec<usize>,
     lengths: Vec<u32>,
+    copies: Vec<(u32, u32)>,
     misuses: Vec<String>,
     room: Option<Room>,
 }
@@ -82,6 +92,11 @@ impl Journal {
     /// Lengths of sequences as they came with the tokens of all steps.
     pub fn lengths(&self) -> Vec<u32> {
         self.lock().lengths.clone()
+    }
+
+    /// Slots that state was to be copied from and to so far.
+    pub fn copies(&self) -> Vec<(u32, u32)> {
+        self.lock().copies.clone()
     }
 
     /// Forgets steps and lengths. Steps are counted on.
@@ -108,12 +123,16 @@ impl Journal {
 
 type Logits = Box<dyn Fn(&[u32]) -> Vec<f32> + Send>;
 
-/// The runner. Logits are a function of a sequence's tokens as they are found in its cache.
+/// The runner. Logits are a function of a sequence's tokens as they are found in its cache. If it keeps
+/// state, that of a sequence is all its tokens since position 0: a running hash without collisions, so
+/// that a wrong slot, a wrong copy, or a token left out or processed twice shows.
 pub struct Fake {
     settings: FakeSettings,
     logits: Logits,
     /// Token and position by block and place in it.
     cache: HashMap<(u32, usize), (u32, u32)>,
+    /// Tokens by slot.
+    states: HashMap<u32, Vec<u32>>,
     room: Room,
     journal: Journal,
 }
@@ -171,9 +190,9 @@ impl Fake {
     where
         F: Fn(&[u32]) -> Vec<f32> + Send + 'static,
     {
-        let room = Room { sequences: 0, tokens: 0, blocks: 0 };
-        let (cache, journal) = (HashMap::new(), Journal::default());
-        Self { settings, logits: Box::new(logits), cache, room, journal }
+        let room = Room { sequences: 0, tokens: 0, blocks: 0, slots: 0 };
+        let (cache, states, journal) = (HashMap::new(), HashMap::new(), Journal::default());
+        Self { settings, logits: Box::new(logits), cache, states, room, journal }
     }
 
     /// What it is asked for, also after it was given away.
@@ -199,16 +218,50 @@ impl Fake {
         }
         let result = self.check(step).and_then(|()| self.write(step)).and_then(|()| {
             self.read_all(step)?;
-            step.rows.iter().map(|row| self.read(step, *row as usize)).collect()
+            let rows = step.rows.iter().map(|row| self.read(step, *row as usize));
+            let rows = rows.collect::<Result<Vec<_>, _>>()?;
+            if self.settings.keeps_state { self.advance(step, &rows) } else { Ok(rows) }
         });
-        result.map_err(|message| {
-            self.journal.lock().misuses.push(message.clone());
-            FakeError::Misuse(message)
-        })
+        result.map_err(|message| self.misuse(message))
+    }
+
+    fn misuse(&self, message: String) -> FakeError {
+        self.journal.lock().misuses.push(message.clone());
+        FakeError::Misuse(message)
+    }
+
+    /// Takes the tokens of a step into the states of their sequences, and returns the states at its
+    /// rows, which must be what the cache holds.
+    fn advance(
+        &mut self,
+        step: &StepInput<'_>,
+        rows: &[Vec<u32>],
+    ) -> Result<Vec<Vec<u32>>, String> {
+        let mut states = Vec::new();
+        for (n, &token) in step.tokens.iter().enumerate() {
+            let (slot, position) = (step.slots[step.sequences[n] as usize], step.positions[n]);
+            let state = self.states.entry(slot).or_default();
+            if position == 0 {
+                state.clear();
+            }
+            if state.len() != position as usize {
+                let count = state.len();
+                return Err(format!("{position} follows {count} tokens in slot {slot}: {step:?}"));
+            }
+            state.push(token);
+            if step.rows.get(states.len()) == Some(&(n as u32)) {
+                states.push(state.clone());
+            }
+        }
+        if states == rows {
+            Ok(states)
+        } else {
+            Err(format!("states {states:?} beside the cache's {rows:?}: {step:?}"))
+        }
     }
 
     fn check(&self, step: &StepInput<'_>) -> Result<(), String> {
-        let StepInput { tokens, positions, sequences, lengths, block_tables, rows, .. } = *step;
+        let StepInput { tokens, positions, sequences, lengths, block_tables, slots, rows } = *step;
         let count = tokens.len();
         let ensure = |holds: bool, what: &str| {
             if holds { Ok(()) } else { Err(format!("{what}: {step:?} in {:?}", self.room)) }
@@ -221,6 +274,13 @@ impl Fake {
         ensure(block_tables.iter().all(|table| table.len() <= most), "tables within the room")?;
         let mut blocks = block_tables.iter().flatten().map(|block| *block as usize);
         ensure(blocks.all(|block| block >= 1 && block <= self.room.blocks), "blocks in the room")?;
+        ensure(slots.len() == block_tables.len(), "a slot per sequence")?;
+        if self.settings.keeps_state {
+            let inside = |slot: &u32| *slot > 0 && *slot as usize <= self.room.slots;
+            ensure(slots.iter().all(inside), "slots within the room")?;
+            let different: BTreeSet<u32> = slots.iter().copied().collect();
+            ensure(different.len() == slots.len(), "a slot of its own per sequence")?;
+        }
         ensure(rows.iter().all(|row| (*row as usize) < count), "rows within the step")?;
         ensure(rows.is_sorted_by(|a, b| a < b), "rows in order")?;
         for n in 0..count {
@@ -251,9 +311,9 @@ impl Fake {
         let mut last: HashMap<u32, usize> = HashMap::new();
         for (n, &sequence) in step.sequences.iter().enumerate() {
             if let Some(previous) = last.insert(sequence, n)
-                && step.positions[n] != step.positions[previous] + 1
+                && (previous + 1 != n || step.positions[n] != step.positions[previous] + 1)
             {
-                return Err(format!("positions of sequence {sequence} are not consecutive"));
+                return Err(format!("tokens of sequence {sequence} are not consecutive: {step:?}"));
             }
         }
         last.values().try_for_each(|n| self.read(step, *n).map(drop))
@@ -311,6 +371,10 @@ impl Runner for Fake {
         self.settings.reuses_prefixes
     }
 
+    fn keeps_state(&self) -> bool {
+        self.settings.keeps_state
+    }
+
     fn width(&self) -> usize {
         self.settings.width
     }
@@ -320,9 +384,29 @@ impl Runner for Fake {
             sequences: self.room.sequences.max(room.sequences),
             tokens: self.room.tokens.max(room.tokens),
             blocks: self.room.blocks.max(room.blocks),
+            slots: self.room.slots.max(room.slots),
         };
         self.journal.lock().room = Some(self.room);
         Ok(())
+    }
+
+    fn copy_state(&mut self, from: u32, to: u32) -> Result<(), FakeError> {
+        let number = {
+            let mut entries = self.journal.lock();
+            entries.copies.push((from, to));
+            entries.copies.len()
+        };
+        if self.settings.fail_copies.contains(&number) {
+            return Err(FakeError::ToldCopy(number));
+        }
+        let state = self.states.get(&from).cloned();
+        match state.filter(|_| self.settings.keeps_state && to > 0) {
+            Some(state) if to as usize <= self.room.slots => {
+                self.states.insert(to, state);
+                Ok(())
+            }
+            _ => Err(self.misuse(format!("slot {from} is copied to {to} in {:?}", self.room))),
+        }
     }
 
     fn step(&mut self, step: &StepInput<'_>) -> Result<Vec<f32>, FakeError> {

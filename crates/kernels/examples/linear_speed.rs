@@ -3,70 +3,17 @@
 //! `cargo run --release -p stablemate-kernels --example linear_speed -- [encoding] [int8] [threads] [tokens …]`, where the
 //! encoding is q4_0 (the default), q4_1, q8_0, q4_k, q6_k, mlx4, mxfp4, nf4, f16, bf16 or f32.
 
-use std::hint::black_box;
+mod support;
+
 use std::time::{Duration, Instant};
 
-use stablemate_encodings::{Bits, Codebook, Float, Nested, Packing, Scales};
-use stablemate_kernels::{Activation, Activations, Isa, Kernels, Matrix, Product, Weight};
+use stablemate_kernels::{Activation, Activations, Isa, Kernels, Matrix, Product};
+use support::{Encoding, Stored, encoding, read};
 
 const LAYERS: usize = 16;
 const WIDTH: usize = 2048;
 const HIDDEN: usize = 8192;
 const VOCABULARY: usize = 128_256;
-
-/// Words at addresses that are multiples of 64.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u32; 16]);
-
-#[derive(Clone, Copy)]
-enum Encoding {
-    Dense(Float),
-    Packed(Packing),
-}
-
-struct Stored {
-    encoding: Encoding,
-    rows: usize,
-    columns: usize,
-    lines: Vec<Line>,
-}
-
-impl Stored {
-    fn new(encoding: Encoding, rows: usize, columns: usize) -> Self {
-        let words = match encoding {
-            Encoding::Dense(float) => rows * columns * float.bytes() / 4,
-            Encoding::Packed(packing) => packing.words(rows, columns),
-        };
-        // Neither large numbers nor subnormal ones in any encoding.
-        let mut state = rows as u32;
-        let mut word = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 3) & 0x0FFF_0FFF | 0x2000_2000
-        };
-        let lines =
-            (0..words.div_ceil(16)).map(|_| Line(std::array::from_fn(|_| word()))).collect();
-        Self { encoding, rows, columns, lines }
-    }
-
-    fn words(&self) -> &[u32] {
-        // SAFETY: lines are arrays of words without padding.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * 16) }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: as above; words are bytes.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * 64) }
-    }
-
-    fn matrix(&self) -> Matrix<'_> {
-        let weight = match self.encoding {
-            Encoding::Dense(float) => Weight::Dense { float, bytes: self.bytes() },
-            Encoding::Packed(packing) => Weight::Packed { packing, words: self.words() },
-        };
-        Matrix { weight, rows: self.rows, columns: self.columns }
-    }
-}
 
 struct Layer {
     query: Stored,
@@ -81,36 +28,18 @@ struct Layer {
 impl Layer {
     fn new(encoding: Encoding) -> Self {
         Self {
-            query: Stored::new(encoding, WIDTH, WIDTH),
-            key: Stored::new(encoding, 512, WIDTH),
-            value: Stored::new(encoding, 512, WIDTH),
-            output: Stored::new(encoding, WIDTH, WIDTH),
-            gate: Stored::new(encoding, HIDDEN, WIDTH),
-            up: Stored::new(encoding, HIDDEN, WIDTH),
-            down: Stored::new(encoding, WIDTH, HIDDEN),
+            query: Stored::new(encoding, 1, WIDTH, WIDTH),
+            key: Stored::new(encoding, 1, 512, WIDTH),
+            value: Stored::new(encoding, 1, 512, WIDTH),
+            output: Stored::new(encoding, 1, WIDTH, WIDTH),
+            gate: Stored::new(encoding, 1, HIDDEN, WIDTH),
+            up: Stored::new(encoding, 1, HIDDEN, WIDTH),
+            down: Stored::new(encoding, 1, WIDTH, HIDDEN),
         }
     }
 
     fn all(&self) -> [&Stored; 7] {
         [&self.query, &self.key, &self.value, &self.output, &self.gate, &self.up, &self.down]
-    }
-}
-
-fn encoding(name: &str) -> Option<Encoding> {
-    let packed = |bits, group, scales| Packing::new(bits, group, scales).ok().map(Encoding::Packed);
-    match name {
-        "q4_0" => packed(Bits::Four, 32, Scales::Centred(Float::F16)),
-        "q8_0" => packed(Bits::Eight, 32, Scales::Centred(Float::F16)),
-        "q4_1" => packed(Bits::Four, 32, Scales::Affine(Float::F16)),
-        "q4_k" => packed(Bits::Four, 32, Scales::Nested(Nested::MinimumsSix)),
-        "q6_k" => packed(Bits::Six, 16, Scales::Nested(Nested::CentredEight)),
-        "mlx4" => packed(Bits::Four, 64, Scales::Affine(Float::Bf16)),
-        "mxfp4" => packed(Bits::Four, 32, Scales::Codebook(Codebook::Mxfp4)),
-        "nf4" => packed(Bits::Four, 64, Scales::Codebook(Codebook::Nf4(Float::F16))),
-        "f16" => Some(Encoding::Dense(Float::F16)),
-        "bf16" => Some(Encoding::Dense(Float::Bf16)),
-        "f32" => Some(Encoding::Dense(Float::F32)),
-        _ => None,
     }
 }
 
@@ -132,8 +61,12 @@ impl Best {
     }
 }
 
+fn matrix(stored: &Stored) -> Matrix<'_> {
+    Matrix { weight: stored.weight(), rows: stored.rows, columns: stored.columns }
+}
+
 fn product<'a>(stored: &'a Stored, out: &'a mut [f32]) -> Product<'a> {
-    Product { matrix: stored.matrix(), residual: None, out }
+    Product { matrix: matrix(stored), residual: None, out }
 }
 
 /// All products of a step of as many tokens as `live`. The head's is for at most 16 of them.
@@ -163,7 +96,7 @@ fn step(
             kernels.linear(x, live, &mut [product(&layer.output, query)]).expect("sizes");
         });
         best.measure(2, || {
-            let (gate, up) = (layer.gate.matrix(), layer.up.matrix());
+            let (gate, up) = (matrix(&layer.gate), matrix(&layer.up));
             kernels.gated(x, live, gate, up, Activation::Silu, hidden).expect("sizes");
         });
         best.measure(3, || {
@@ -178,42 +111,25 @@ fn step(
     });
 }
 
-/// Reads words, in the same pool.
-fn read(kernels: &Kernels, stored: &Stored) {
-    const PIECE: usize = 1 << 11;
-    let pieces = stored.lines.len().div_ceil(PIECE);
-    kernels.pool().run(pieces, &|piece| {
-        let lines = &stored.lines[piece * PIECE..];
-        let mut sums = [[0u32; 16]; 4];
-        for four in lines[..PIECE.min(lines.len())].chunks_exact(4) {
-            for (sums, line) in sums.iter_mut().zip(four) {
-                for (sum, word) in sums.iter_mut().zip(&line.0) {
-                    *sum |= *word;
-                }
-            }
-        }
-        black_box(sums);
-    });
-}
-
 fn read_all(kernels: &Kernels, layers: &[Layer], head: &Stored, best: &mut Best) {
     for layer in layers {
         best.measure(0, || {
-            [&layer.query, &layer.key, &layer.value].iter().for_each(|stored| read(kernels, stored))
+            let all = [&layer.query, &layer.key, &layer.value];
+            all.iter().for_each(|stored| read(kernels, &[&stored.lines]));
         });
-        best.measure(1, || read(kernels, &layer.output));
+        best.measure(1, || read(kernels, &[&layer.output.lines]));
         best.measure(2, || {
-            [&layer.gate, &layer.up].iter().for_each(|stored| read(kernels, stored))
+            [&layer.gate, &layer.up].iter().for_each(|stored| read(kernels, &[&stored.lines]));
         });
-        best.measure(3, || read(kernels, &layer.down));
+        best.measure(3, || read(kernels, &[&layer.down.lines]));
     }
-    best.measure(4, || read(kernels, head));
+    best.measure(4, || read(kernels, &[&head.lines]));
 }
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let encoding = arguments.iter().find_map(|name| encoding(name));
-    let encoding = encoding.or_else(|| self::encoding("q4_0")).expect("it is known");
+    let encoding = encoding.or_else(|| support::encoding("q4_0")).expect("it is known");
     let int8 = arguments.iter().any(|argument| argument == "int8");
     let numbers: Vec<usize> =
         arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
@@ -223,7 +139,7 @@ fn main() {
     let activations = if int8 { Activations::Int8 } else { Activations::Exact };
     let kernels = Kernels::new(isas.unwrap_or(Isa::best()), threads, activations);
     let layers: Vec<Layer> = (0..LAYERS).map(|_| Layer::new(encoding)).collect();
-    let head = Stored::new(encoding, VOCABULARY, WIDTH);
+    let head = Stored::new(encoding, 1, VOCABULARY, WIDTH);
     let mut all: Vec<&Stored> = layers.iter().flat_map(Layer::all).collect();
     all.push(&head);
     let bytes: usize = all.iter().map(|stored| stored.lines.len() * 64).sum();

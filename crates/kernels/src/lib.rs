@@ -1,5 +1,6 @@
 //! In: slices of activations, encoded weights, pools of cache and states, and addresses.
-//! Out: slices: products, attention, embedded rows, written cache, recurrences, by the best instructions of this machine.
+//! Out: slices: products, experts, attention, embedded rows, written cache, recurrences, by the best
+//! instructions of this machine.
 //! Never: knows IREE, a graph, a model or a file.
 
 mod amx;
@@ -7,6 +8,7 @@ mod attention;
 mod bandwidth;
 mod cache;
 mod error;
+mod experts;
 mod exponential;
 mod isa;
 mod kernels;
@@ -20,9 +22,10 @@ mod simd;
 pub use attention::{Addresses, Attention, AttentionOperands};
 pub use cache::{CacheElement, CacheShape};
 pub use error::KernelError;
+pub use experts::{Experts, Inner, Routing};
 pub use isa::Isa;
 pub use kernels::{Activations, Kernels};
-pub use linear::{Activation, Matrix, Product, Weight};
+pub use linear::{Activation, Gate, Matrix, Product, Stack, Weight};
 pub use pool::Pool;
 pub use recurrent::{
     Convolution, DeltaRule, DeltaRuleOperands, Scan, ScanOperands, StateAddresses,

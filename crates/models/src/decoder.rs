@@ -1,22 +1,70 @@
 //! A decoder-only language model, described.
 
 use crate::dimensions::{MODEL, TOKEN};
-use crate::parts::{Block, Norm, Span};
-use crate::{Blueprint, CacheElement, ModelError};
+use crate::parts::{Block, Norm};
+use crate::{CacheElement, ModelError};
 use crate::{Param, ParamTable, StateEntry, StateKind, Step, families, kernels};
 use stablemate_checkpoint::RawConfig;
 use stablemate_graph::Value;
 
-/// Name of an untied head.
+/// Name of an untied head beside the model's own tensors.
 pub const HEAD: &str = "lm_head.weight";
 
-/// Token embedding: a row of `table`, times `scale`.
+/// Token embedding: `norm(table[token] · scale + positions[position])`.
 #[derive(Clone, Copy, Debug)]
 pub struct Embedding {
     /// `[V, D]`.
     pub table: Param,
     /// Multiplies the rows.
     pub scale: Option<f32>,
+    /// `[P, D]`: learned positions, whose row for position 0 is the first after `offset`.
+    pub positions: Option<LearnedPositions>,
+    /// Normalises the sum.
+    pub norm: Option<Norm>,
+}
+
+/// Learned positions.
+#[derive(Clone, Copy, Debug)]
+pub struct LearnedPositions {
+    /// `[P, D]`.
+    pub table: Param,
+    /// Rows before that of position 0.
+    pub offset: usize,
+}
+
+impl Embedding {
+    /// Rows of `table` as they are.
+    pub fn new(table: Param) -> Self {
+        Self { table, scale: None, positions: None, norm: None }
+    }
+
+    /// Tokens `[T]` to `[T, D]`.
+    fn forward<'b>(&self, step: &Step<'b>) -> Value<'b> {
+        let _scope = step.scope("embedding");
+        let rows = kernels::embed(step.weight(self.table), step.tokens());
+        let rows = match self.scale {
+            Some(scale) => rows * f64::from(scale),
+            None => rows,
+        };
+        let rows = match self.positions {
+            Some(LearnedPositions { table, offset }) => {
+                let positions = step.addresses().positions;
+                let inside = positions.maximum(step.builder().integer(0)) + offset as f64;
+                rows + kernels::embed(step.weight(table), inside)
+            }
+            None => rows,
+        };
+        self.norm.map_or(rows, |norm| norm.forward(step, rows, MODEL))
+    }
+}
+
+/// Computed once from tokens and their embedding, and read by every layer (Gemma 4's per-layer
+/// embeddings).
+pub trait Side: std::fmt::Debug + Send + Sync {
+    /// `embedded [T, D]` to a value that layers find in [`Step::side`].
+    fn forward<'b>(&self, step: &Step<'b>, embedded: Value<'b>) -> Value<'b>;
+    /// One line for descriptions.
+    fn describe(&self) -> String;
 }
 
 /// A description: everything a graph is built from. Schedules are expanded: each layer holds its own
@@ -39,12 +87,20 @@ pub struct Decoder {
     pub norm: Norm,
     /// `[V, D]`; the embedding's table if tied.
     pub head: Param,
+    /// `[V]`, added to the logits.
+    pub head_bias: Option<Param>,
+    /// Read by all layers beside the stream.
+    pub side: Option<Box<dyn Side>>,
+    /// Multiplies the logits.
+    pub logit_scale: Option<f32>,
     /// Logits are bounded by `cap · tanh(logit / cap)`.
     pub logit_softcap: Option<f32>,
     /// Parameters, in the order of the graph's arguments.
     pub params: ParamTable,
     /// State, in the order of the graph's arguments and results.
     pub states: Vec<StateEntry>,
+    /// Whether a step needs the length of each token's sequence.
+    pub needs_lengths: bool,
 }
 
 impl Decoder {
@@ -53,14 +109,9 @@ impl Decoder {
     /// # Errors
     /// An unknown family, values a family cannot honour, and keys that nobody read.
     pub fn describe(config: &RawConfig) -> Result<Self, ModelError> {
-        let decoder = families::describe(Blueprint::new(config))?;
+        let decoder = families::describe(config)?;
         config.finish()?;
         Ok(decoder)
-    }
-
-    /// Whether a step needs the length of each token's sequence.
-    pub fn needs_lengths(&self) -> bool {
-        self.layers.iter().any(|layer| layer.mixer().needs_lengths())
     }
 
     /// Whether the head is the embedding's table.
@@ -72,7 +123,8 @@ impl Decoder {
     /// reference does so where a checkpoint holds a head that differs from the embedding.
     pub fn untie(&mut self) {
         let shape = self.params.entry(self.embedding.table).ty.dimensions.clone();
-        self.head = self.params.declare(HEAD.to_string(), shape);
+        let name = self.params.outer(HEAD);
+        self.head = self.params.declare(name, shape, Vec::new(), false);
     }
 
     /// Holds the cache of keys and values as `chosen`; f32 until this is called. Per-sequence state
@@ -110,14 +162,11 @@ impl Decoder {
 
     /// Tokens `[T]` to the residual stream after the last layer `[T, D]`.
     pub(crate) fn stream<'b>(&self, step: &Step<'b>) -> Value<'b> {
-        let mut x = {
-            let _scope = step.scope("embedding");
-            let rows = kernels::embed(step.weight(self.embedding.table), step.tokens());
-            match self.embedding.scale {
-                Some(scale) => rows * f64::from(scale),
-                None => rows,
-            }
-        };
+        let mut x = self.embedding.forward(step);
+        if let Some(side) = &self.side {
+            let _scope = step.scope("side");
+            step.set_side(side.forward(step, x));
+        }
         for (n, layer) in self.layers.iter().enumerate() {
             let _scope = step.scope(format!("layers.{n}"));
             x = layer.forward(step, x);
@@ -130,6 +179,14 @@ impl Decoder {
         let x = self.vectors(step, x, rows);
         let _scope = step.scope("head");
         let logits = kernels::linear(x, rows, step.weight(self.head), None);
+        let logits = match self.head_bias {
+            Some(bias) => logits + step.param(bias),
+            None => logits,
+        };
+        let logits = match self.logit_scale {
+            Some(scale) => logits * f64::from(scale),
+            None => logits,
+        };
         match self.logit_softcap {
             Some(cap) => (logits / f64::from(cap)).tanh() * f64::from(cap),
             None => logits,
@@ -159,24 +216,29 @@ impl Decoder {
         if let Some(scale) = self.embedding.scale {
             text += &format!("embedding: scale {scale}\n");
         }
+        if let Some(positions) = self.embedding.positions {
+            text += &format!("embedding: learned positions, offset {}\n", positions.offset);
+        }
+        if let Some(norm) = self.embedding.norm {
+            text += &format!("embedding: norm {}, epsilon {}\n", norm.describe(), norm.epsilon);
+        }
+        if let Some(side) = &self.side {
+            text += &format!("side: {}\n", side.describe());
+        }
         for (n, layer) in self.layers.iter().enumerate() {
             text += &format!("layer {n}: {}\n", layer.describe());
         }
         text += &format!("norm: {}, epsilon {}\n", self.norm.describe(), self.norm.epsilon);
         text += if self.tied() { "head: tied" } else { "head: own" };
+        if self.head_bias.is_some() {
+            text += ", bias";
+        }
+        if let Some(scale) = self.logit_scale {
+            text += &format!(", scale {scale}");
+        }
         if let Some(cap) = self.logit_softcap {
             text += &format!(", softcap {cap}");
         }
         text + "\n"
-    }
-
-    /// The layers that see only a window, and their windows.
-    pub fn windows(&self) -> Vec<(usize, usize)> {
-        let spans = self.layers.iter().map(|layer| layer.mixer().span()).enumerate();
-        let window = |(n, span)| match span {
-            Span::Window(window) => Some((n, window)),
-            Span::Full => None,
-        };
-        spans.filter_map(window).collect()
     }
 }

@@ -19,6 +19,8 @@
 //! | `F` | Feature | the feed-forward network's inner features |
 //! | `V` | Vocabulary | token ids |
 //! | `W` | Tap | inputs that a convolution sees |
+//! | `X` | Expert | experts of a network |
+//! | `N` | Choice | experts that compute a token |
 //! | `O`, `I` | | rows and columns of any weight |
 //!
 //! A packed weight has the dimensions Tile, Word and Lane of `stablemate-encodings`' layout.
@@ -63,6 +65,10 @@ pub const MIXED: Label = Label("Mixed");
 pub const FEATURE: Label = Label("Feature");
 /// `V`: token ids.
 pub const VOCABULARY: Label = Label("Vocabulary");
+/// `X`: experts of a network.
+pub const EXPERT: Label = Label("Expert");
+/// `N`: experts that compute a token.
+pub const CHOICE: Label = Label("Choice");
 /// All query heads: `K · G`.
 pub const HEAD: Label = Label("Head");
 /// Sixteen rows of a packed weight.
@@ -77,3 +83,17 @@ pub const INDEX: Label = Label("Index");
 pub const TAP: Label = Label("Tap");
 /// `W − 1`: inputs that a convolution keeps for the next step.
 pub const TAIL: Label = Label("Tail");
+/// `C`: channels of a convolution.
+pub const CHANNEL: Label = Label("Channel");
+/// Layers, of values that each layer has a part of.
+pub const LAYER: Label = Label("Layer");
+/// Elements of a layer's part.
+pub const PART: Label = Label("Part");
+/// The only element of a stored scalar.
+pub const UNIT: Label = Label("Unit");
+/// Groups of neighbouring experts.
+pub const EXPERT_GROUP: Label = Label("ExpertGroup");
+/// Elements of a latent, of which keys and values are made.
+pub const LATENT: Label = Label("Latent");
+/// `Z`: elements of a state space.
+pub const STATE: Label = Label("State");

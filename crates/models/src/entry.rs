@@ -93,7 +93,7 @@ impl StepArgument {
             all.push(Self::Slots);
         }
         all.push(Self::Rows);
-        if decoder.needs_lengths() {
+        if decoder.needs_lengths {
             all.push(Self::Lengths);
         }
         all

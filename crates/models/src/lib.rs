@@ -12,13 +12,16 @@ pub mod families;
 pub mod kernels;
 mod params;
 pub mod parts;
+mod reading;
+pub mod source;
 mod step;
 mod storage;
 
-pub use blueprint::{Blueprint, Sizes};
-pub use decoder::{Decoder, Embedding, HEAD};
+pub use blueprint::{At, AttentionBias, Blueprint, Features, Names, Sizes, Style};
+pub use decoder::{Decoder, Embedding, HEAD, LearnedPositions, Side};
 pub use entry::{BLOCK_LENGTH, Bucket, EntryPoint, Output, StepArgument};
 pub use error::ModelError;
 pub use params::{Param, ParamEntry, ParamTable, State, StateEntry, StateKind};
+pub use reading::Read;
 pub use step::Step;
 pub use storage::{CacheElement, Storage, UnknownStorage};

@@ -1,6 +1,7 @@
 //! The parameters and the state of a model: the one place where argument order is decided.
 
 use crate::dimensions::{BLOCK, SLOT, STATE_SLOT};
+use crate::source::{Layout, Piece, Root};
 use crate::{Bucket, CacheElement, ModelError, Storage};
 use stablemate_graph::{Dimension, ElementType, TensorType};
 use std::path::Path;
@@ -9,15 +10,21 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Param(pub(crate) usize);
 
-/// A parameter's name, shape and storage.
+/// A parameter's name, shape, storage and source.
 #[derive(Clone, Debug)]
 pub struct ParamEntry {
-    /// Name of the tensor in the checkpoint (Hugging Face's), and of the graph's argument.
+    /// Name of the graph's argument; the tensor's in the checkpoint where the parameter is one tensor.
     pub name: String,
     /// The shape the configuration gives; its elements are those of a dense storage, f32 for a packed one.
     pub ty: TensorType,
     /// How it is held in memory.
     pub storage: Storage,
+    /// Used element by element, so held as f32 whatever the checkpoint stores.
+    pub element_wise: bool,
+    /// The ways in which checkpoints hold it; the first one found counts.
+    layouts: Vec<Layout>,
+    /// Index of the layout that was found.
+    layout: usize,
 }
 
 impl ParamEntry {
@@ -32,42 +39,206 @@ impl ParamEntry {
         argument.elements().unwrap_or(usize::MAX).saturating_mul(argument.element.bytes())
     }
 
+    /// Where the values come from: the layout that [`ParamTable::bind`] found, the first before that.
+    pub fn layout(&self) -> &Layout {
+        &self.layouts[self.layout]
+    }
+
+    /// All layouts, in the order of preference.
+    pub fn layouts(&self) -> &[Layout] {
+        &self.layouts
+    }
+
+    /// Index of [`Self::layout`] in [`Self::layouts`].
+    pub fn layout_index(&self) -> usize {
+        self.layout
+    }
+
     /// The labelled shape as text: `[Vocabulary 8, Model 4]`.
     fn shape(&self) -> String {
         let dimensions: Vec<String> = self.ty.dimensions.iter().map(ToString::to_string).collect();
         format!("[{}]", dimensions.join(", "))
     }
 
+    /// Rows and values per row when the pieces of a layout are put together.
+    fn rows(&self) -> (usize, usize) {
+        match self.ty.sizes()[..] {
+            [] => (1, 1),
+            [n] => (n, 1),
+            [ref outer @ .., columns] => {
+                (outer.iter().fold(1, |a: usize, b| a.saturating_mul(*b)), columns)
+            }
+        }
+    }
+
     fn store(&mut self, file: &Path, storage: Storage) -> Result<(), ModelError> {
-        if let Some(expected) = storage.misfit(&self.ty.dimensions) {
-            return Err(ModelError::WrongStorage {
-                file: file.to_path_buf(),
-                tensor: self.name.clone(),
-                shape: self.shape(),
-                found: storage.to_string(),
-                expected,
-            });
+        let is_float = storage == Storage::Dense(ElementType::F32);
+        let misfit = match self.element_wise && !is_float {
+            true => Some("all but matrices are held as f32".to_string()),
+            false => storage.misfit(&self.ty.dimensions),
+        };
+        if let Some(expected) = misfit {
+            return Err(self.wrong_storage(file, storage, expected));
         }
         (self.storage, self.ty.element) = (storage, storage.element());
         Ok(())
     }
+
+    fn wrong_storage(&self, file: &Path, found: Storage, expected: String) -> ModelError {
+        ModelError::WrongStorage {
+            file: file.to_path_buf(),
+            tensor: self.name.clone(),
+            shape: self.shape(),
+            found: found.to_string(),
+            expected,
+        }
+    }
+
+    /// Finds the layout and decides the storage. `lookup` gives a tensor's sizes and storage.
+    fn bind<E: From<ModelError>>(
+        &mut self,
+        file: &Path,
+        lookup: &mut impl FnMut(&str) -> Result<Option<(Vec<usize>, Storage)>, E>,
+    ) -> Result<(), E> {
+        let mut misfit = None;
+        for n in 0..self.layouts.len() {
+            let mut found = Vec::new();
+            for piece in &self.layouts[n].0 {
+                match lookup(&piece.tensor)? {
+                    Some((sizes, storage)) => found.push((sizes, storage)),
+                    None => break,
+                }
+            }
+            let pieces = &self.layouts[n].0;
+            if found.len() == pieces.len() {
+                if let Err(error) = check_shapes(file, pieces, &found, &self.shape()) {
+                    misfit.get_or_insert(error);
+                    continue;
+                }
+                let storages: Vec<Storage> = found.into_iter().map(|(_, s)| s).collect();
+                let storage = self.joined(file, &self.layouts[n], &storages)?;
+                self.layout = n;
+                return Ok(self.store(file, storage)?);
+            }
+            if let (false, Some(missing)) = (found.is_empty(), pieces.get(found.len())) {
+                return Err(self.missing(file, &missing.tensor).into());
+            }
+        }
+        if let Some(error) = misfit {
+            return Err(error.into());
+        }
+        let first = self.layouts.first().and_then(|layout| layout.tensors().next());
+        Err(self.missing(file, first.unwrap_or(&self.name)).into())
+    }
+
+    fn missing(&self, file: &Path, tensor: &str) -> ModelError {
+        ModelError::MissingTensor {
+            file: file.to_path_buf(),
+            tensor: tensor.to_string(),
+            expected: self.shape(),
+        }
+    }
+
+    /// The storage of a parameter that is put together from tensors of these storages.
+    fn joined(
+        &self,
+        file: &Path,
+        layout: &Layout,
+        storages: &[Storage],
+    ) -> Result<Storage, ModelError> {
+        let float = Storage::Dense(ElementType::F32);
+        if self.element_wise {
+            return Ok(float);
+        }
+        let first = storages.first().copied().unwrap_or(float);
+        if let Some(other) = storages.iter().find(|storage| **storage != first) {
+            if [first, *other].iter().all(|storage| matches!(storage, Storage::Dense(_))) {
+                return Ok(float);
+            }
+            let expected = format!("another part is stored as {first}: parts must be stored alike");
+            return Err(self.wrong_storage(file, *other, expected));
+        }
+        let transposed = layout.0.iter().find(|piece| piece.transposed);
+        if let (Storage::Packed(_), Some(piece)) = (first, transposed) {
+            let expected = format!(
+                "the family stores {:?} as [in, out], whose groups would run along outputs",
+                piece.tensor
+            );
+            return Err(self.wrong_storage(file, first, expected));
+        }
+        Ok(first)
+    }
+}
+
+/// That each tensor has the shape its piece expects.
+fn check_shapes(
+    file: &Path,
+    pieces: &[Piece],
+    found: &[(Vec<usize>, Storage)],
+    parameter: &str,
+) -> Result<(), ModelError> {
+    for (piece, (sizes, _)) in pieces.iter().zip(found) {
+        if *sizes != piece.shape {
+            let expected = match pieces {
+                [one] if one.is_whole() => parameter.to_string(),
+                _ => format!("{:?}", piece.shape),
+            };
+            return Err(ModelError::WrongShape {
+                file: file.to_path_buf(),
+                tensor: piece.tensor.clone(),
+                found: sizes.clone(),
+                expected,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// All parameters in argument order. The graph's signature, the loader and `inspect` walk it.
 #[derive(Clone, Debug, Default)]
 pub struct ParamTable {
     entries: Vec<ParamEntry>,
+    /// Where checkpoints keep the names; the entries are spelled for the first.
+    roots: Vec<Root>,
+    /// Patterns of tensors that the model does not use on purpose.
+    ignored: Vec<String>,
 }
 
 impl ParamTable {
-    /// Declares a parameter; the same name twice is the same parameter (a tied head).
-    pub(crate) fn declare(&mut self, name: String, dimensions: Vec<Dimension>) -> Param {
+    /// Declares a parameter; a name that is declared already is that parameter (a tied head).
+    pub(crate) fn declare(
+        &mut self,
+        name: String,
+        dimensions: Vec<Dimension>,
+        layouts: Vec<Layout>,
+        element_wise: bool,
+    ) -> Param {
         if let Some(n) = self.entries.iter().position(|entry| entry.name == name) {
             return Param(n);
         }
         let ty = TensorType::new(ElementType::F32, dimensions);
-        self.entries.push(ParamEntry { name, ty, storage: Storage::Dense(ElementType::F32) });
+        let storage = Storage::Dense(ElementType::F32);
+        let layouts = match layouts.is_empty() {
+            true => vec![Piece::whole(&name, ty.sizes()).into()],
+            false => layouts,
+        };
+        let entry = ParamEntry { name, ty, storage, element_wise, layouts, layout: 0 };
+        debug_assert!(
+            entry.layouts.iter().all(|layout| {
+                let rows = layout.0.iter().map(|piece| piece.rows.len());
+                rows.fold(0, usize::saturating_add) == entry.rows().0 || entry.ty.rank() == 0
+            }),
+            "{}: the pieces have another number of rows than {}",
+            entry.name,
+            entry.shape()
+        );
+        self.entries.push(entry);
         Param(self.entries.len() - 1)
+    }
+
+    /// Says where checkpoints keep the names and which tensors are not used on purpose.
+    pub(crate) fn set_roots(&mut self, roots: Vec<Root>, ignored: Vec<String>) {
+        (self.roots, self.ignored) = (roots, ignored);
     }
 
     /// Parameters in argument order.
@@ -78,6 +249,43 @@ impl ParamTable {
     /// The entry of a parameter.
     pub fn entry(&self, param: Param) -> &ParamEntry {
         &self.entries[param.0]
+    }
+
+    /// Names of all tensors that the parameters are made of.
+    pub fn tensors(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().flat_map(|entry| entry.layout().tensors())
+    }
+
+    /// Whether the family leaves the tensor `name` out on purpose.
+    pub fn ignores(&self, name: &str) -> bool {
+        self.ignored.iter().any(|pattern| crate::source::matches(pattern, name))
+    }
+
+    /// Spells the names as the checkpoint does, whose tensors `has` knows.
+    pub fn choose_root(&mut self, has: impl Fn(&str) -> bool) {
+        let Some(first) = self.roots.first().cloned() else { return };
+        let found = |root: &Root| {
+            let first = &first;
+            let has = &has;
+            let names = self.entries.iter().flat_map(|entry| &entry.layouts);
+            let names = names.flat_map(Layout::tensors);
+            names.filter(|name| has(&first.respell(root, name))).count()
+        };
+        // The first of those with most tensors.
+        let best = self.roots.iter().rev().max_by_key(|root| found(root)).cloned();
+        let Some(root) = best.filter(|root| *root != first) else { return };
+        for entry in &mut self.entries {
+            entry.name = first.respell(&root, &entry.name);
+            for piece in entry.layouts.iter_mut().flat_map(|layout| &mut layout.0) {
+                piece.tensor = first.respell(&root, &piece.tensor);
+            }
+        }
+        self.roots = vec![root];
+    }
+
+    /// The name of a tensor beside the model, such as the head, as the checkpoint spells it.
+    pub fn outer(&self, name: &str) -> String {
+        self.roots.first().map_or_else(|| name.to_string(), |root| format!("{}{name}", root.outer))
     }
 
     /// Checks each parameter against the checkpoint and takes over how it is stored.
@@ -91,27 +299,7 @@ impl ParamTable {
         file: &Path,
         mut lookup: impl FnMut(&str) -> Result<Option<(Vec<usize>, Storage)>, E>,
     ) -> Result<(), E> {
-        for entry in &mut self.entries {
-            let Some((sizes, storage)) = lookup(&entry.name)? else {
-                return Err(ModelError::MissingTensor {
-                    file: file.to_path_buf(),
-                    tensor: entry.name.clone(),
-                    expected: entry.shape(),
-                }
-                .into());
-            };
-            if sizes != entry.ty.sizes() {
-                return Err(ModelError::WrongShape {
-                    file: file.to_path_buf(),
-                    tensor: entry.name.clone(),
-                    found: sizes,
-                    expected: entry.shape(),
-                }
-                .into());
-            }
-            entry.store(file, storage)?;
-        }
-        Ok(())
+        self.entries.iter_mut().try_for_each(|entry| entry.bind(file, &mut lookup))
     }
 
     /// Decides the storage of each parameter by its shape, for a checkpoint without tensors.

@@ -1,11 +1,11 @@
 //! One step over `T` tokens, while its graph is built.
 
 use crate::dimensions::{INDEX, PAGE, SEQUENCE, TOKEN};
-use crate::kernels::{self, Addresses, Weight};
+use crate::kernels::{self, Addresses, StateAddresses, Weight};
 use crate::parts::{Activation, Linear, Rope};
 use crate::{BLOCK_LENGTH, Param, ParamEntry, State};
 use stablemate_graph::{Builder, Direction, Scope, Value};
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 
 /// Inputs, parameters and state of a step under construction, and what layers share.
 pub struct Step<'b> {
@@ -18,6 +18,7 @@ pub struct Step<'b> {
     params: Vec<(Value<'b>, ParamEntry)>,
     states: RefCell<Vec<Value<'b>>>,
     rotations: RefCell<Vec<(Rope, (Value<'b>, Value<'b>))>>,
+    side: Cell<Option<Value<'b>>>,
 }
 
 /// The arguments of a step that come before state and parameters, but for its rows.
@@ -47,6 +48,7 @@ impl<'b> Step<'b> {
             params,
             states: RefCell::new(states),
             rotations: RefCell::default(),
+            side: Cell::new(None),
         }
     }
 
@@ -80,6 +82,15 @@ impl<'b> Step<'b> {
             let sequences = self.inputs.addresses.block_tables.size(SEQUENCE);
             self.builder.integer(0).broadcast(&[SEQUENCE.of(sequences)])
         })
+    }
+
+    /// Where the tokens are and where the states of their sequences are.
+    pub fn state_addresses(&self) -> StateAddresses<'b> {
+        StateAddresses {
+            positions: self.inputs.addresses.positions,
+            sequences: self.sequences(),
+            slots: self.slots(),
+        }
     }
 
     /// Opens a scope of names.
@@ -116,13 +127,15 @@ impl<'b> Step<'b> {
     }
 
     /// Products of one `x [T, I]` with several weights, with their biases.
-    pub fn linears<const N: usize>(&self, linears: [Linear; N], x: Value<'b>) -> [Value<'b>; N] {
-        let weights = linears.map(|linear| self.weight(linear.weight));
-        let products = kernels::linears(x, self.live(), weights);
-        std::array::from_fn(|n| match linears[n].bias {
-            Some(bias) => products[n] + self.param(bias),
-            None => products[n],
-        })
+    pub fn linears(&self, linears: &[Linear], x: Value<'b>) -> Vec<Value<'b>> {
+        let weights: Vec<Weight<'b>> =
+            linears.iter().map(|linear| self.weight(linear.weight)).collect();
+        let products = kernels::linears(x, self.live(), &weights).into_iter().zip(linears);
+        let biased = products.map(|(product, linear)| match linear.bias {
+            Some(bias) => product + self.param(bias),
+            None => product,
+        });
+        biased.collect()
     }
 
     /// `activation(x · gate) · (x · up)`: `x [T, I] → [T, O]`.
@@ -134,18 +147,32 @@ impl<'b> Step<'b> {
         x: Value<'b>,
     ) -> Value<'b> {
         if gate.bias.is_some() || up.bias.is_some() {
-            let [gate, up] = self.linears([gate, up], x);
+            let products = self.linears(&[gate, up], x);
+            let [gate, up] = products[..] else { return x };
             return activation.apply(gate.named("gate")) * up.named("up");
         }
         let weights = [self.weight(gate.weight), self.weight(up.weight)];
         kernels::gated(x, self.live(), weights, activation)
     }
 
-    /// Writes this step's keys or values `[T, K, W]` to a pool and returns the pool `[B, L, K, W]`.
-    pub fn write(&self, state: State, update: Value<'b>) -> Value<'b> {
+    /// Index of the layout in which the checkpoint holds a parameter.
+    pub fn layout(&self, param: Param) -> usize {
+        self.params[param.0].1.layout_index()
+    }
+
+    /// What [`Decoder::side`](crate::Decoder::side) computed.
+    pub fn side(&self) -> Option<Value<'b>> {
+        self.side.get()
+    }
+
+    pub(crate) fn set_side(&self, side: Value<'b>) {
+        self.side.set(Some(side));
+    }
+
+    /// Writes this step's keys or values `[T, K, W]` to a pool `[B, L, K, W]`.
+    pub fn write(&self, state: State, update: Value<'b>) {
         let pool = kernels::write(self.state(state), self.places(), update);
         self.replace(state, pool);
-        pool
     }
 
     /// A state's pool after all writes so far: `[N, dimensions…]` f32 for per-sequence state.

@@ -12,7 +12,7 @@ use crate::dimensions::{LANE, TILE, WORD};
 pub enum Storage {
     /// Element by element: f32, f16 or bf16.
     Dense(ElementType),
-    /// A matrix, quantised, in the packed layout of `stablemate-encodings`.
+    /// A matrix or a stack of matrices, quantised, in the packed layout of `stablemate-encodings`.
     Packed(Packing),
 }
 
@@ -42,7 +42,7 @@ impl Storage {
         match (self, dimensions) {
             (Self::Dense(ElementType::F32), _) => None,
             (Self::Dense(_), [_, _, ..]) if float => None,
-            (Self::Packed(packing), [_, columns]) => {
+            (Self::Packed(packing), [_, columns] | [_, _, columns]) => {
                 let multiple = packing.granularity();
                 let fits = columns.size.is_multiple_of(multiple);
                 (!fits).then(|| {
@@ -58,12 +58,14 @@ impl Storage {
 
     /// Type of the graph's argument for a parameter of these dimensions. Dense elements are passed as they are,
     /// but for bf16, which is passed as its bits in i16: no spelling that begins with a bf16 tensor compiles
-    /// for all targets (see `kernels`). Packed ones are the words of the layout, `[tiles, words, 16]` i32.
+    /// for all targets (see `kernels`). Packed ones are the words of the layout, `[tiles, words, 16]` i32; of a stack
+    /// `[X, O, I]` of matrices, each of which has whole tiles, `[X, tiles, words, 16]`.
     pub fn argument(self, dimensions: &[Dimension]) -> TensorType {
         match (self, dimensions) {
-            (Self::Packed(packing), [rows, columns]) => {
+            (Self::Packed(packing), [stack @ .., rows, columns]) if stack.len() <= 1 => {
                 let words = WORD.of(packing.row_words(columns.size));
-                let dimensions = [TILE.of(Packing::tiles(rows.size)), words, LANE.of(LANES)];
+                let tiles = TILE.of(Packing::tiles(rows.size));
+                let dimensions = [stack, &[tiles, words, LANE.of(LANES)]].concat();
                 TensorType::new(ElementType::I32, dimensions)
             }
             (Self::Dense(ElementType::Bf16), _) => TensorType::new(ElementType::I16, dimensions),

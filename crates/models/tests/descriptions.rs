@@ -7,20 +7,57 @@ use stablemate_models::{Bucket, Decoder, EntryPoint, Output, families};
 use std::collections::BTreeMap;
 use support::{describe, edited};
 
-/// `name: [Label size, …]`, in argument order.
+/// `name: [Label size, …]`, in argument order; equal parameters of several layers once:
+/// `model.layers.{0 1 2}.mlp.up_proj.weight`.
 fn parameters(decoder: &Decoder) -> String {
-    let line = |entry: &stablemate_models::ParamEntry| {
+    let mut lines: Vec<(String, Vec<usize>)> = Vec::new();
+    for entry in decoder.params.entries() {
         let dimensions: Vec<String> = entry.ty.dimensions.iter().map(ToString::to_string).collect();
-        format!("{}: [{}]\n", entry.name, dimensions.join(", "))
+        let mut layer = None;
+        let number = |part: &str| match part.parse::<usize>() {
+            Ok(n) if layer.is_none() => {
+                layer = Some(n);
+                "{}".to_string()
+            }
+            _ => part.to_string(),
+        };
+        let name: Vec<String> = entry.name.split('.').map(number).collect();
+        let line = format!("{}: [{}]", name.join("."), dimensions.join(", "));
+        match lines.iter_mut().find(|(known, _)| *known == line) {
+            Some((_, layers)) => layers.extend(layer),
+            None => lines.push((line, layer.into_iter().collect())),
+        }
+    }
+    let text = |(line, layers): &(String, Vec<usize>)| {
+        let layers: Vec<String> = layers.iter().map(ToString::to_string).collect();
+        format!("{}\n", line.replacen("{}", &format!("{{{}}}", layers.join(" ")), 1))
     };
-    decoder.params.entries().iter().map(line).collect()
+    lines.iter().map(text).collect()
+}
+
+/// The summary with equal layers in one line: `layers 0 1 2: …`.
+fn summary(decoder: &Decoder) -> String {
+    let mut lines: Vec<(String, Vec<String>)> = Vec::new();
+    for line in decoder.summary().lines() {
+        let layer = line.strip_prefix("layer ").and_then(|line| line.split_once(": "));
+        let (text, layer) = layer.map_or((line, None), |(n, text)| (text, Some(n.to_string())));
+        match lines.iter_mut().find(|(known, layers)| known == text && !layers.is_empty()) {
+            Some((_, layers)) => layers.extend(layer),
+            None => lines.push((text.to_string(), layer.into_iter().collect())),
+        }
+    }
+    let text = |(text, layers): &(String, Vec<String>)| match layers.is_empty() {
+        true => format!("{text}\n"),
+        false => format!("layers {}: {text}\n", layers.join(" ")),
+    };
+    lines.iter().map(text).collect()
 }
 
 #[test]
 fn descriptions() {
     for case in Case::all() {
         let decoder = describe(case.name(), serde_json::json!({}), &[]).unwrap();
-        let text = format!("{}\n{}", decoder.summary(), parameters(&decoder));
+        let text = format!("{}\n{}", summary(&decoder), parameters(&decoder));
         insta::with_settings!({ omit_expression => true }, {
             insta::assert_snapshot!(case.name(), text);
         });
@@ -55,7 +92,13 @@ fn every_family_has_a_fixture() {
 
 /// The windows of a configuration's layers, or the error.
 fn windows(case: &str, edits: serde_json::Value, without: &[&str]) -> Vec<(usize, usize)> {
-    describe(case, edits, without).unwrap().windows()
+    let summary = describe(case, edits, without).unwrap().summary();
+    let window = |line: &str| {
+        let (layer, description) = line.strip_prefix("layer ")?.split_once(": ")?;
+        let (_, rest) = description.split_once(", window ")?;
+        Some((layer.parse().ok()?, rest.split([',', ' ']).next()?.parse().ok()?))
+    };
+    summary.lines().filter_map(window).collect()
 }
 
 #[test]

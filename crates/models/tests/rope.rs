@@ -3,14 +3,15 @@
 
 use serde_json::{Value, json};
 use stablemate_checkpoint::RawConfig;
-use stablemate_models::parts::Rope;
 use stablemate_models::parts::rope::Frequencies;
+use stablemate_models::parts::{Rope, RopeReading};
 use std::path::Path;
 
 /// The rotation that a configuration with these keys describes.
 fn read(config: Value, head_dim: usize) -> Result<Rope, String> {
     let config = RawConfig::from_json(&config.to_string(), Path::new("some/config.json")).unwrap();
-    let rope = Rope::read(&config, head_dim, 10_000.0).map_err(|error| error.to_string())?;
+    let rope = Rope::read(&config, RopeReading::whole(head_dim, 10_000.0))
+        .map_err(|error| error.to_string())?;
     // Families read it; a rotation only sometimes does.
     config.ignore(&["max_position_embeddings"]);
     config.finish().map_err(|error| error.to_string())?;

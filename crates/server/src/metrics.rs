@@ -174,6 +174,13 @@ impl Collector for Engine {
                 "Free blocks that prompts may find",
                 now.blocks_cached as f64,
             ),
+            ("state_slots", "Slots of per-sequence state", now.slots as f64),
+            ("state_slots_owned", "Slots that running sequences own", now.slots_owned as f64),
+            (
+                "state_snapshots",
+                "Slots that hold snapshots, from which prompts may continue",
+                now.snapshots as f64,
+            ),
         ] {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
@@ -187,6 +194,11 @@ impl Collector for Engine {
                 now.prefix_queries,
             ),
             ("prefix_cache_hits", "Tokens of prompts found in the cache", now.prefix_hits),
+            (
+                "state_snapshot_hits",
+                "Sequences that continued from a snapshot of per-sequence state",
+                now.snapshot_hits,
+            ),
             (
                 "num_preemptions",
                 "Sequences whose blocks were taken away for a while",

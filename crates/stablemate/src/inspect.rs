@@ -53,12 +53,16 @@ pub fn inspect(opened: &Opened) -> Result<Inspection, Error> {
 }
 
 /// Tensors of the checkpoint that the model does not use, but for those that say nothing: the head of
-/// a tied model, and frequencies that old files store and everyone computes.
+/// a tied model, frequencies that old files store and everyone computes, and tensors that the family
+/// leaves out on purpose.
 pub(crate) fn unused(checkpoint: &Checkpoint, decoder: &Decoder) -> Vec<String> {
-    let used: std::collections::HashSet<&str> =
-        decoder.params.entries().iter().map(|entry| entry.name.as_str()).collect();
-    let silent =
-        |name: &str| name.ends_with("rotary_emb.inv_freq") || (decoder.tied() && name == HEAD);
+    let used: std::collections::HashSet<&str> = decoder.params.tensors().collect();
+    let head = decoder.params.outer(HEAD);
+    let silent = |name: &str| {
+        name.ends_with("rotary_emb.inv_freq")
+            || (decoder.tied() && name == head)
+            || decoder.params.ignores(name)
+    };
     let names = checkpoint.tensor_names().filter(|name| !used.contains(name) && !silent(name));
     names.map(str::to_string).collect()
 }

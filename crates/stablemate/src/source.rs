@@ -57,6 +57,8 @@ pub fn open_as(path: &Path, quantize: Option<Quantize>) -> Result<Opened, Error>
     let checkpoint = Checkpoint::open(path)?;
     let mut decoder = Decoder::describe(checkpoint.config())?;
     if checkpoint.has_weights() {
+        let names: std::collections::HashSet<&str> = checkpoint.tensor_names().collect();
+        decoder.params.choose_root(|name| names.contains(name));
         if decoder.tied() && has_other_head(&checkpoint, &decoder)? {
             decoder.untie();
         }
@@ -73,7 +75,7 @@ pub fn open_as(path: &Path, quantize: Option<Quantize>) -> Result<Opened, Error>
     } else {
         let element = configured(&checkpoint)?;
         decoder.params.set_storage(path, |entry| {
-            Storage::Dense(if entry.ty.rank() == 1 { ElementType::F32 } else { element })
+            Storage::Dense(if entry.element_wise { ElementType::F32 } else { element })
         })?;
     }
     Ok(Opened { checkpoint, decoder })
@@ -82,7 +84,8 @@ pub fn open_as(path: &Path, quantize: Option<Quantize>) -> Result<Opened, Error>
 /// Whether the checkpoint of a tied model holds a head that is not the embedding.
 fn has_other_head(checkpoint: &Checkpoint, decoder: &Decoder) -> Result<bool, Error> {
     let table = &decoder.params.entry(decoder.embedding.table).name;
-    let (Some(head), Some(table)) = (checkpoint.tensor(HEAD)?, checkpoint.tensor(table)?) else {
+    let head = checkpoint.tensor(&decoder.params.outer(HEAD))?;
+    let (Some(head), Some(table)) = (head, checkpoint.tensor(table)?) else {
         return Ok(false);
     };
     Ok(!head.stored_like(&table))

@@ -42,7 +42,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("stablemate-cli", &["stablemate", "stablemate-server", "stablemate-load"]),
-    ("stablemate-fixtures", &[]),
+    ("stablemate-fixtures", &["stablemate-checkpoint"]),
     ("xtask", &["stablemate-fixtures"]),
 ];
 

@@ -111,7 +111,7 @@ fn alignment(metadata: &Metadata, path: &Path) -> Result<u64, Error> {
     };
     match value {
         Value::Unsigned(alignment) if alignment.is_power_of_two() => Ok(*alignment),
-        other => Err(Error::key(path, KEY, format!("is {other:?}, but a power of two is needed"))),
+        other => Err(Error::key(path, KEY, format!("is {other}, but a power of two is needed"))),
     }
 }
 

@@ -10,21 +10,17 @@ use crate::error::Error;
 
 /// The metadata under an architecture's name, with a record of what was read.
 pub(super) struct Keys {
-    prefix: &'static str,
+    prefix: String,
     config: RawConfig,
 }
 
 impl Keys {
-    pub(super) fn new(
-        prefix: &'static str,
-        metadata: &Metadata,
-        path: &Path,
-    ) -> Result<Self, Error> {
+    pub(super) fn new(prefix: &str, metadata: &Metadata, path: &Path) -> Result<Self, Error> {
         let mut object = Map::new();
         for (key, value) in &metadata.0 {
             if key.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')) {
                 let value = to_json(value).ok_or_else(|| {
-                    Error::key(path, key, format!("is {value:?}; a finite number is needed"))
+                    Error::key(path, key, format!("is {value}; a finite number is needed"))
                 })?;
                 object.insert(key.clone(), value);
             }
@@ -37,7 +33,12 @@ impl Keys {
         let config = RawConfig::from_object(object.clone(), path);
         // In GGUF, zero is how writers say "none".
         config.ignore(&zeros);
-        Ok(Self { prefix, config })
+        Ok(Self { prefix: prefix.to_owned(), config })
+    }
+
+    /// The value of `general.architecture`.
+    pub(super) fn architecture(&self) -> &str {
+        &self.prefix
     }
 
     fn full(&self, key: &str) -> String {
@@ -78,6 +79,50 @@ impl Keys {
         }
     }
 
+    /// A count as [`Self::uniform`], which must be there.
+    pub(super) fn required_uniform(&self, key: &str) -> Result<usize, Error> {
+        self.uniform(key)?.map_or_else(|| self.require(key), Ok)
+    }
+
+    /// A count above zero, which must be there.
+    pub(super) fn nonzero(&self, key: &str) -> Result<usize, Error> {
+        match self.require(key)? {
+            0 => Err(self.wrong(key, "is 0; a number above zero is needed".to_owned())),
+            count => Ok(count),
+        }
+    }
+
+    /// A count for each layer; `None` if the key is absent or no list.
+    pub(super) fn listed<T: FromConfig>(
+        &self,
+        key: &str,
+        layers: usize,
+    ) -> Result<Option<Vec<T>>, Error>
+    where
+        Vec<T>: FromConfig,
+    {
+        if !self.get::<Json>(key)?.is_some_and(|value| value.is_array()) {
+            return Ok(None);
+        }
+        let listed: Vec<T> = self.require(key)?;
+        if listed.len() != layers {
+            let message = format!("has {} elements for {layers} layers", listed.len());
+            return Err(self.wrong(key, message));
+        }
+        Ok(Some(listed))
+    }
+
+    /// Refuses any value but `expected`; the key may be absent.
+    pub(super) fn equal(&self, key: &str, expected: usize) -> Result<(), Error> {
+        match self.get::<usize>(key)? {
+            Some(value) if value != expected => {
+                let message = format!("is {value}; only the head size, {expected}, is read");
+                Err(self.wrong(key, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn ignore(&self, keys: &[&str]) {
         let keys: Vec<String> = keys.iter().map(|key| self.full(key)).collect();
         self.config.ignore(&keys.iter().map(String::as_str).collect::<Vec<_>>());
@@ -86,11 +131,6 @@ impl Keys {
     /// Refuses what nobody has read: the rule of [`RawConfig::finish`].
     pub(super) fn finish(&self) -> Result<(), Error> {
         self.config.finish()
-    }
-
-    /// The file, for messages.
-    pub(super) fn path(&self) -> &Path {
-        self.config.source()
     }
 
     pub(super) fn wrong(&self, key: &str, message: String) -> Error {

@@ -1,6 +1,7 @@
 //! GGUF metadata: typed key–value pairs, as the file stores them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// One metadata value. Follows the value types of the GGUF v3 specification.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +18,20 @@ pub enum Value {
     String(String),
     /// Values of one type.
     Array(Vec<Value>),
+}
+
+/// As messages show a value: text in quotes, a list by its length.
+impl fmt::Display for Value {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Unsigned(number) => number.fmt(formatter),
+            Self::Signed(number) => number.fmt(formatter),
+            Self::Float(number) => number.fmt(formatter),
+            Self::Bool(flag) => flag.fmt(formatter),
+            Self::String(text) => write!(formatter, "{text:?}"),
+            Self::Array(values) => write!(formatter, "a list of {} elements", values.len()),
+        }
+    }
 }
 
 /// All metadata of a file, by key.

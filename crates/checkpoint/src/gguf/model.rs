@@ -3,43 +3,45 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::architectures::{self, Architecture, Converted};
+use super::architectures;
 use super::header::StoredTensor;
 use super::metadata::Metadata;
-use super::names;
+use super::names::{Conversion, Found};
+use super::source::{Description, Source, Tensors};
 use super::split;
 use crate::config::RawConfig;
-use crate::dequantize::{self, Row};
-use crate::encoding::{Encoding, Float};
 use crate::error::Error;
 use crate::file::MappedFile;
+use crate::row_order::RowOrder;
 use crate::tensor::{Entry, Transform};
-
-/// The tensor of factors that divide the rotary frequencies. Part of the configuration here, as
-/// in config.json, and not of the model's tensors.
-pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 /// An opened model.
 pub(crate) struct Model {
     pub(crate) files: Vec<MappedFile>,
     pub(crate) metadata: Metadata,
     pub(crate) config: RawConfig,
-    /// By Hugging Face name; tensors with names that are not known, by the name in the file.
+    /// By Hugging Face name; buffers that no computation reads, by the name in the file.
     pub(crate) entries: BTreeMap<String, Entry>,
 }
 
-/// The shapes of tensors by their name in the file.
-pub(super) struct Tensors<'a>(BTreeMap<&'a str, &'a StoredTensor>);
+/// Ends of the names of buffers that no computation reads: frequencies and masks that other
+/// programs derive, too.
+const BUFFERS: &[&str] = &[
+    ".rotary_emb.inv_freq",
+    ".attn_rot_embd.weight",
+    ".attn.masked_bias",
+    ".attn.bias",
+    "position_ids",
+];
 
-impl<'a> Tensors<'a> {
-    pub(super) fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    /// The shape, row-major, if the tensor exists.
-    pub(super) fn shape(&self, name: &str) -> Option<&'a [usize]> {
-        self.0.get(name).map(|tensor| tensor.shape.as_slice())
-    }
+/// The metadata of a file, or of the first part of a split model, without looking at tensors.
+///
+/// # Errors
+/// The file cannot be read or is no GGUF file.
+pub fn read_metadata(path: &Path) -> Result<Metadata, Error> {
+    let mut parts = split::open_all(path)?;
+    let first = parts.first_mut();
+    Ok(first.map(|(_, header)| std::mem::take(&mut header.metadata)).unwrap_or_default())
 }
 
 /// Opens a file, or all files of a split model of which it is a part.
@@ -49,109 +51,168 @@ pub(crate) fn open(path: &Path) -> Result<Model, Error> {
     let metadata =
         first.map(|(_, header)| std::mem::take(&mut header.metadata)).unwrap_or_default();
     let architecture = architectures::find(&metadata, path)?;
-    let mut by_name: BTreeMap<&str, &StoredTensor> = BTreeMap::new();
-    for (file, header) in &parts {
-        for tensor in &header.tensors {
-            if by_name.insert(&tensor.name, tensor).is_some() {
-                let message = "also in another part of the model";
-                return Err(Error::tensor(file.path(), &tensor.name, message));
-            }
-        }
-    }
-    let factors = match architecture.rope_factors {
-        true => rope_factors(&parts)?,
-        false => None,
-    };
-    let tensors = Tensors(by_name);
-    let converted = architectures::convert(architecture, &metadata, &tensors, factors, path)?;
+    let tensors = Tensors::of(parts.iter().map(|(file, header)| (file, &*header.tensors)))?;
+    let source = Source::new(architecture.name, &metadata, tensors, path)?;
+    let description = architecture.describe(&source)?;
+    check_companies(&source, &description)?;
     let mut entries = BTreeMap::new();
     for (index, (file, header)) in parts.iter().enumerate() {
         for tensor in &header.tensors {
-            if tensor.name == ROPE_FACTORS && architecture.rope_factors {
+            let Some((name, entry)) = entry(tensor, index, &source, &description, file.path())?
+            else {
                 continue;
-            }
-            let (name, entry) = entry(tensor, index, architecture, &converted, file.path())?;
+            };
             if entries.insert(name.clone(), entry).is_some() {
                 let message = format!("two tensors of the file mean `{name}`");
                 return Err(Error::tensor(file.path(), &tensor.name, message));
             }
         }
     }
+    let config = RawConfig::from_object(description.config.0, path);
+    drop(source);
     let files = parts.into_iter().map(|(file, _)| file).collect();
-    Ok(Model { files, metadata, config: converted.config, entries })
+    Ok(Model { files, metadata, config, entries })
 }
 
-fn rope_factors(parts: &[(MappedFile, super::header::Header)]) -> Result<Option<Vec<f32>>, Error> {
-    let found = parts.iter().find_map(|(file, header)| {
-        Some((file, header.tensors.iter().find(|tensor| tensor.name == ROPE_FACTORS)?))
-    });
-    let Some((file, tensor)) = found else {
-        return Ok(None);
-    };
-    if tensor.encoding != Ok(Encoding::Dense(Float::F32)) || tensor.shape.len() != 1 {
-        let message = format!(
-            "is {:?} of shape {:?}; an F32 vector is needed",
-            tensor.encoding, tensor.shape
-        );
-        return Err(Error::tensor(file.path(), ROPE_FACTORS, message));
+/// Biases of a company exist for all its weights or for none: families switch them together, so one
+/// that is alone would not be added.
+fn check_companies(source: &Source, description: &Description) -> Result<(), Error> {
+    for company in description.names.companies {
+        if !source.has_biases(company) {
+            continue;
+        }
+        for stem in *company {
+            for layer in source.tensors.layers_with(&format!("{stem}.weight")) {
+                let bias = format!("blk.{layer}.{stem}.bias");
+                if !source.tensors.contains(&bias) {
+                    let message = format!(
+                        "missing, though the file has other biases of its company: all of {} have one \
+                         in each layer, or none",
+                        company.join(", ")
+                    );
+                    return Err(source.tensor_fault(&bias, message));
+                }
+            }
+        }
     }
-    let bytes = file.bytes().get(tensor.bytes.clone()).unwrap_or_default();
-    // As many floats as there are bytes for in the file.
-    let mut factors = vec![0.0; bytes.len() / 4];
-    dequantize::decode(Encoding::Dense(Float::F32), Row::alone(bytes), &mut factors);
-    Ok(Some(factors))
+    Ok(())
 }
 
+/// The tensor to the outside; `None` if it is part of the configuration or of layers that are not
+/// read.
 fn entry(
     tensor: &StoredTensor,
     file: usize,
-    architecture: &Architecture,
-    converted: &Converted,
+    source: &Source,
+    description: &Description,
     path: &Path,
-) -> Result<(String, Entry), Error> {
-    let name = names::hugging_face(&tensor.name, architecture.norms)
-        .unwrap_or_else(|| tensor.name.clone());
-    let transform = transform(tensor, architecture, converted, path)?;
-    let entry = Entry {
+) -> Result<Option<(String, Entry)>, Error> {
+    let layers = description.layers;
+    let layer = super::names::layer_of(&tensor.name).map(|(layer, _)| layer);
+    if layer.is_some_and(|layer| {
+        layers <= layer && layer < layers.saturating_add(description.further_layers)
+    }) {
+        return Ok(None);
+    }
+    let Some(found) = description.names.find(&tensor.name) else {
+        if description.configuration.contains(&&*tensor.name) {
+            return Ok(None);
+        }
+        if BUFFERS.iter().any(|end| tensor.name.ends_with(end)) {
+            let entry = plain(tensor, file, tensor.shape.clone(), Transform::None);
+            return Ok(Some((tensor.name.clone(), entry)));
+        }
+        let message = format!(
+            "nothing of architecture `{}` reads it: it may change what the model computes, and \
+             Stablemate refuses rather than mis-compute",
+            source.keys.architecture()
+        );
+        return Err(Error::tensor(path, &tensor.name, message));
+    };
+    if found.layer.is_some_and(|layer| layer >= layers) {
+        let message = format!(
+            "belongs to a layer after the {layers} that `{}.block_count` states",
+            source.keys.architecture()
+        );
+        return Err(Error::tensor(path, &tensor.name, message));
+    }
+    let Found { name, conversion, .. } = found;
+    let refuse = |message: String| Error::tensor(path, &tensor.name, message);
+    let (shape, transform) = undo(conversion, &tensor.shape, description).map_err(refuse)?;
+    Ok(Some((name, plain(tensor, file, shape, transform))))
+}
+
+fn plain(tensor: &StoredTensor, file: usize, shape: Vec<usize>, transform: Transform) -> Entry {
+    Entry {
         file,
         stored_name: tensor.name.clone(),
-        shape: tensor.shape.clone(),
+        shape,
         encoding: tensor.encoding.clone(),
         bytes: tensor.bytes.clone(),
         transform,
         groups: None,
-    };
-    Ok((name, entry))
+    }
 }
 
-/// What the converter did to this tensor.
-fn transform(
-    tensor: &StoredTensor,
-    architecture: &Architecture,
-    converted: &Converted,
-    path: &Path,
-) -> Result<Transform, Error> {
-    if architecture.one_added_to_norms && tensor.name.ends_with("norm.weight") {
-        return Ok(Transform::OneAdded);
+/// The shape and the values before the conversion.
+fn undo(
+    conversion: Conversion,
+    shape: &[usize],
+    description: &Description,
+) -> Result<(Vec<usize>, Transform), String> {
+    let reshaped = |shape: Vec<usize>| Ok((shape, Transform::None));
+    match (conversion, shape) {
+        (Conversion::None, _) => reshaped(shape.to_vec()),
+        (Conversion::OneAdded, _) => Ok((shape.to_vec(), Transform::OneAdded)),
+        (Conversion::InterleavedQueries, _) => rows(interleaved(description.heads), shape),
+        (Conversion::InterleavedKeys, _) => rows(interleaved(description.key_value_heads), shape),
+        (Conversion::SeparatedGroups, _) => {
+            let groups = description.key_value_heads;
+            let queries = description.heads / groups.max(1);
+            rows(RowOrder::QueriesKeysValues { groups, queries }, shape)
+        }
+        (Conversion::Column, &[count, 1]) => reshaped(vec![count]),
+        (Conversion::Squeezed, &[width]) => reshaped(vec![1, width]),
+        // Writers that leave the shape as it was have the same values.
+        (Conversion::Squeezed, &[1, width]) => reshaped(vec![1, width]),
+        (Conversion::Grouped, &[groups, width]) => groups.checked_mul(width).map_or_else(
+            || Err(format!("shape {shape:?} has more values than can be counted")),
+            |all| reshaped(vec![all]),
+        ),
+        (Conversion::Column | Conversion::Grouped, &[count]) => reshaped(vec![count]),
+        (Conversion::Depthwise, &[channels, kernel]) => reshaped(vec![channels, 1, kernel]),
+        (Conversion::Depthwise, &[channels, 1, kernel]) => reshaped(vec![channels, 1, kernel]),
+        (Conversion::Column, _) => Err(expected(shape, "[count, 1]")),
+        (Conversion::Squeezed, _) => Err(expected(shape, "[width]")),
+        (Conversion::Grouped, _) => Err(expected(shape, "[groups, width]")),
+        (Conversion::Depthwise, _) => Err(expected(shape, "[channels, kernel]")),
     }
-    let part = tensor.name.rsplit_once('.').and_then(|(stem, _)| names::layer_of(stem));
-    let heads = match part {
-        Some((_, "attn_q")) => converted.heads,
-        Some((_, "attn_k")) => converted.key_value_heads,
-        _ => return Ok(Transform::None),
-    };
-    if !architecture.interleaved_heads {
-        return Ok(Transform::None);
+}
+
+fn expected(shape: &[usize], expected: &str) -> String {
+    format!("shape {shape:?}; {expected} is needed")
+}
+
+fn interleaved(heads: usize) -> RowOrder {
+    RowOrder::InterleavedHeads(heads)
+}
+
+/// Another order of rows, if it divides them.
+fn rows(order: RowOrder, shape: &[usize]) -> Result<(Vec<usize>, Transform), String> {
+    let rows = shape.first().copied().unwrap_or(0);
+    if !order.divides(rows) {
+        return Err(match order {
+            RowOrder::InterleavedHeads(heads) => {
+                format!("{rows} rows cannot be split into the halves of {heads} heads")
+            }
+            RowOrder::QueriesKeysValues { groups, queries } => format!(
+                "{rows} rows cannot be split into {groups} groups of {queries} query heads, a key and a \
+                 value head"
+            ),
+        });
     }
-    let rows = tensor.shape.first().copied().unwrap_or(0);
-    // An even number of rows for each head: a first and a second half.
-    if heads.checked_mul(2).is_none_or(|halves| halves == 0 || !rows.is_multiple_of(halves)) {
-        let message = format!("{rows} rows cannot be split into the halves of {heads} heads");
-        return Err(Error::tensor(path, &tensor.name, message));
+    if shape.len() > 2 {
+        return Err(expected(shape, "a matrix or a vector"));
     }
-    if tensor.shape.len() > 2 {
-        let message = format!("shape {:?}; a matrix or a vector is needed", tensor.shape);
-        return Err(Error::tensor(path, &tensor.name, message));
-    }
-    Ok(Transform::InterleavedHeads(heads))
+    Ok((shape.to_vec(), Transform::Rows(order)))
 }

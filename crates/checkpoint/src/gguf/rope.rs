@@ -3,42 +3,123 @@
 use serde_json::{Value as Json, json};
 
 use super::keys::Keys;
-use super::model::ROPE_FACTORS;
+use super::source::{Config, Sizes, Source};
 use crate::error::Error;
 
-/// The value of `rope_scaling`; `None` for plain rotation.
-///
-/// `factors`, if the file has them, become `{"rope_type": "factors", "factors": […]}`: frequency
-/// `i` is divided by factor `i`. That is how converters store llama 3's scaling.
-pub(super) fn scaling(
-    keys: &Keys,
-    context: usize,
-    head_dim: usize,
-    factors: Option<Vec<f32>>,
-) -> Result<Option<Json>, Error> {
-    let scaling = scaling_of_keys(keys, context)?;
-    let Some(factors) = factors else {
-        return Ok(scaling);
-    };
-    if scaling.is_some() {
-        let message =
-            "both this and a tensor `rope_freqs.weight` change the rotation; one of them is read";
-        return Err(keys.wrong("rope.scaling.type", message.to_owned()));
+/// The tensor of factors that divide the rotary frequencies. Part of the configuration here, as in
+/// config.json, and not of the model's tensors.
+pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";
+
+/// How an architecture rotates.
+#[derive(Clone, Copy)]
+pub(super) struct Rotation {
+    /// What an absent `rope.freq_base` means; without it, the key must be there.
+    base: Option<f64>,
+    /// Whether a part of the head may be rotated.
+    partial: bool,
+    /// Whether [`ROPE_FACTORS`] is read.
+    factors: bool,
+}
+
+impl Rotation {
+    /// The whole head is rotated.
+    pub(super) fn whole(base: f64) -> Self {
+        Self { base: Some(base), ..Self::whole_with_stated_base() }
     }
-    if factors.len().checked_mul(2) != Some(head_dim)
-        || !factors.iter().all(|f| f.is_finite() && *f > 0.0)
-    {
+
+    /// The whole head is rotated, and the file must state the base.
+    pub(super) fn whole_with_stated_base() -> Self {
+        Self { base: None, partial: false, factors: false }
+    }
+
+    /// The first dimensions of a head are rotated, as many as the file says.
+    pub(super) fn partial(base: f64) -> Self {
+        Self { partial: true, ..Self::whole(base) }
+    }
+
+    /// The file may have [`ROPE_FACTORS`].
+    pub(super) fn with_factors(self) -> Self {
+        Self { factors: true, ..self }
+    }
+}
+
+impl Source<'_> {
+    /// Puts `rope_theta`, `rope_scaling` if there is scaling, and `partial_rotary_factor` if the
+    /// architecture has it.
+    ///
+    /// Factors of the file become `{"rope_type": "factors", "factors": […]}`: frequency `i` is divided
+    /// by factor `i`. That is how converters store llama 3's scaling.
+    pub(super) fn rope(
+        &self,
+        rotation: Rotation,
+        sizes: &Sizes,
+        config: &mut Config,
+    ) -> Result<(), Error> {
+        self.rope_base(rotation.base, config)?;
+        if rotation.partial {
+            self.partial_rotary(sizes, config)?;
+        } else {
+            self.keys.equal("rope.dimension_count", sizes.head_dim)?;
+        }
+        let mut scaling = rope_scaling(&self.keys, sizes.context)?;
+        if rotation.factors
+            && let Some(factors) = self.tensors.vector(ROPE_FACTORS)?
+        {
+            if scaling.is_some() {
+                let message = "both this and a tensor `rope_freqs.weight` change the rotation; one of \
+                               them is read";
+                return Err(self.keys.wrong("rope.scaling.type", message.to_owned()));
+            }
+            self.check_factors(ROPE_FACTORS, &factors, sizes.rotary)?;
+            scaling = Some(json!({"rope_type": "factors", "factors": factors}));
+        }
+        config.put_some("rope_scaling", scaling);
+        Ok(())
+    }
+
+    /// Puts `partial_rotary_factor`.
+    pub(super) fn partial_rotary(&self, sizes: &Sizes, config: &mut Config) -> Result<(), Error> {
+        let Sizes { rotary, head_dim, .. } = *sizes;
+        if rotary == 0 || rotary > head_dim || rotary % 2 == 1 {
+            let message =
+                format!("is {rotary}; an even part of the head size, {head_dim}, is needed");
+            return Err(self.keys.wrong("rope.dimension_count", message));
+        }
+        config.put("partial_rotary_factor", sizes.rotary_factor());
+        Ok(())
+    }
+
+    /// Puts `rope_theta`.
+    pub(super) fn rope_base(&self, default: Option<f64>, config: &mut Config) -> Result<(), Error> {
+        let base = self.keys.positive("rope.freq_base")?.or(default);
+        let base = base.map_or_else(|| self.keys.require("rope.freq_base"), Ok)?;
+        config.put("rope_theta", base);
+        Ok(())
+    }
+
+    /// Refuses factors that are no divisors of the frequencies of `rotary` dimensions.
+    pub(super) fn check_factors(
+        &self,
+        tensor: &str,
+        factors: &[f32],
+        rotary: usize,
+    ) -> Result<(), Error> {
+        if factors.len().checked_mul(2) == Some(rotary)
+            && factors.iter().all(|factor| factor.is_finite() && *factor > 0.0)
+        {
+            return Ok(());
+        }
         let message = format!(
             "has {} values; {} positive ones are needed, half the head size",
             factors.len(),
-            head_dim / 2
+            rotary / 2
         );
-        return Err(Error::tensor(keys.path(), ROPE_FACTORS, message));
+        Err(self.tensor_fault(tensor, message))
     }
-    Ok(Some(json!({"rope_type": "factors", "factors": factors})))
 }
 
-fn scaling_of_keys(keys: &Keys, context: usize) -> Result<Option<Json>, Error> {
+/// The value of `rope_scaling` by the keys; `None` for plain rotation.
+pub(super) fn rope_scaling(keys: &Keys, context: usize) -> Result<Option<Json>, Error> {
     // The older name of the factor counts only if the newer one is absent.
     let older = keys.positive("rope.scale_linear")?;
     let factor = keys.positive("rope.scaling.factor")?.or(older);

@@ -74,7 +74,8 @@ fn check_part(metadata: &Metadata, number: u64, count: u64, path: &Path) -> Resu
     for (key, expected) in [("split.no", number), ("split.count", count)] {
         let found = metadata.unsigned(key);
         if found != Some(expected) {
-            return Err(Error::key(path, key, format!("is {found:?}; {expected} is needed")));
+            let found = found.map_or_else(|| "missing".to_owned(), |found| format!("is {found}"));
+            return Err(Error::key(path, key, format!("{found}; {expected} is needed")));
         }
     }
     Ok(())

@@ -27,7 +27,7 @@ impl Tensor<'_> {
     /// How the tensor's rows are kept in memory: `None` for floats, for anything but matrices (and stacks of
     /// them), and where values are changed on the way out, so that no packed row could have them.
     pub fn packing(&self) -> Option<Packing> {
-        let kept = matches!(self.transform(), Transform::None | Transform::InterleavedHeads(_));
+        let kept = matches!(self.transform(), Transform::None | Transform::Rows(_));
         self.encoding().packing().filter(|_| kept && self.shape().len() > 1)
     }
 
@@ -76,6 +76,39 @@ impl Tensor<'_> {
         self.tile(packing, tile, out, |row, scratch, words| {
             self.stored_words(packing, row, scratch, LANES, words)
         })
+    }
+
+    /// Packs one row into place `lane` of a tile: word `n` goes to word `n · LANES + lane` of `tile`, which has
+    /// [`Packing::row_words`] · [`LANES`] words.
+    ///
+    /// # Errors
+    /// As [`Self::pack_row`].
+    pub fn pack_lane(&self, row: usize, lane: usize, tile: &mut [u32]) -> Result<(), Error> {
+        let packing = self.packed()?;
+        let words = packing.row_words(self.row_len()) * LANES;
+        self.check(row..row.saturating_add(1), words, tile)?;
+        let lane = tile.get_mut(lane..).unwrap_or_default();
+        with_scratch(|scratch| self.stored_words(packing, row, scratch, LANES, lane))
+    }
+
+    /// Quantises one row of floats into place `lane` of a tile: see [`Self::quantize_row`] and
+    /// [`Self::pack_lane`].
+    ///
+    /// # Errors
+    /// As [`Self::quantize_row`].
+    pub fn quantize_lane(
+        &self,
+        bits: Bits,
+        group: usize,
+        row: usize,
+        lane: usize,
+        tile: &mut [u32],
+    ) -> Result<(), Error> {
+        let packing = self.quantized_packing(bits, group)?;
+        let words = packing.row_words(self.row_len()) * LANES;
+        self.check(row..row.saturating_add(1), words, tile)?;
+        let lane = tile.get_mut(lane..).unwrap_or_default();
+        with_scratch(|scratch| self.quantized_words(packing, row, scratch, LANES, lane))
     }
 
     /// Quantises one row of floats, with the values that [`crate::quantize_directory`] would write. `out` has

@@ -6,7 +6,7 @@ mod embedding;
 mod generating;
 mod masks;
 
-use crate::scheduler::{Batch, Job, Kind, Rows, Scheduler, Settings, Step};
+use crate::scheduler::{Batch, Job, Kind, Rows, Scheduler, Settings, StateCopy, Step};
 use crate::{
     Event, Failure, FinishReason, Plan, Request, Room, Runner, Statistics, StepInput, Task,
 };
@@ -58,22 +58,26 @@ impl Outcome {
 
 impl<R: Runner> Engine<R> {
     /// An engine whose room is reserved. At least one sequence runs, and at most as many as a step
-    /// holds tokens; no sequence is longer than what fits into the blocks.
+    /// holds tokens and as there are slots of per-sequence state; no sequence is longer than what fits
+    /// into the blocks.
     ///
     /// # Errors
     /// What the runner says to the room.
     pub fn new(mut runner: R, plan: &Plan) -> Result<Self, R::Error> {
         let (block_length, step_tokens) = (runner.block_length().max(1), runner.step_tokens());
+        let slots = if runner.keeps_state() { plan.slots.max(1) } else { 0 };
+        let places = if slots > 0 { slots.min(step_tokens) } else { step_tokens };
         let settings = Settings {
-            parallel: plan.parallel.min(step_tokens).max(1),
+            parallel: plan.parallel.min(places).max(1),
             blocks: plan.blocks,
             block_length,
             step_tokens: step_tokens.max(1),
+            slots,
             prefix_cache: plan.prefix_cache && runner.reuses_prefixes(),
         };
         let context = runner.context().min(plan.blocks.saturating_mul(block_length));
         let Settings { parallel: sequences, blocks, .. } = settings;
-        runner.reserve(Room { sequences, tokens: context, blocks })?;
+        runner.reserve(Room { sequences, tokens: context, blocks, slots })?;
         Ok(Self {
             runner,
             settings,
@@ -171,6 +175,13 @@ impl<R: Runner> Engine<R> {
                 let _ = sequence.caller.tell(Event::Admitted { cached_tokens: admission.cached });
             }
         }
+        let restored: Vec<StateCopy> =
+            step.admitted.iter().filter_map(|admission| admission.restored).collect();
+        if let Err(message) = restored.iter().try_for_each(|copy| self.copy_state(*copy)) {
+            let admitted = step.admitted.iter().map(|admission| admission.id);
+            self.fail(step.parts.iter().map(|part| part.id).chain(admitted), message);
+            return;
+        }
         if step.parts.is_empty() {
             return;
         }
@@ -181,7 +192,7 @@ impl<R: Runner> Engine<R> {
         self.counted.steps += 1;
         match result {
             Ok(rows) => self.take(step, &rows),
-            Err(message) => self.fail(step, message),
+            Err(message) => self.fail(step.parts.iter().map(|part| part.id), message),
         }
         if cfg!(debug_assertions)
             && let Err(message) = self.scheduler.check()
@@ -223,8 +234,12 @@ impl<R: Runner> Engine<R> {
             blocks: blocks.total(),
             blocks_owned: blocks.total() - blocks.available(),
             blocks_cached: blocks.idle(),
+            slots: blocks.slots.total(),
+            slots_owned: blocks.slots.owned(),
+            snapshots: blocks.slots.snapshots(),
             prefix_queries: self.counted.prefix_queries + counters.prefix_queries,
             prefix_hits: self.counted.prefix_hits + counters.prefix_hits,
+            snapshot_hits: self.counted.snapshot_hits + counters.snapshot_hits,
             preemptions: self.counted.preemptions + counters.preemptions,
             prompt_tokens: self.counted.prompt_tokens + counters.prompt_tokens,
             ..self.counted
@@ -233,8 +248,7 @@ impl<R: Runner> Engine<R> {
 
     /// The rows of a step, `[rows, V]` or `[rows, D]`.
     fn run(&mut self, kind: Kind, batch: &Batch) -> Result<Vec<f32>, String> {
-        let Batch { tokens, positions, sequences, lengths, block_tables, rows } = batch;
-        let slots = &vec![0; block_tables.len()];
+        let Batch { tokens, positions, sequences, lengths, block_tables, slots, rows } = batch;
         let step = StepInput { tokens, positions, sequences, lengths, block_tables, slots, rows };
         let width = self.width(kind);
         let runner = &mut self.runner;
@@ -249,6 +263,12 @@ impl<R: Runner> Engine<R> {
         } else {
             Err(format!("{found} numbers for {} rows of {width}", rows.len()))
         }
+    }
+
+    fn copy_state(&mut self, copy: StateCopy) -> Result<(), String> {
+        let runner = &mut self.runner;
+        let copied = guarded(|| runner.copy_state(copy.from, copy.to))?;
+        copied.map_err(|error| explained(&error))
     }
 
     fn width(&self, kind: Kind) -> usize {
@@ -282,7 +302,12 @@ impl<R: Runner> Engine<R> {
 
     /// Hands the rows of a step to their sequences.
     fn take(&mut self, step: &Step, values: &[f32]) {
-        self.scheduler.complete(step);
+        for copy in self.scheduler.complete(step) {
+            if let Err(message) = self.copy_state(copy) {
+                tracing::error!(message, "a snapshot could not be taken");
+                self.scheduler.lose_snapshot(copy.to);
+            }
+        }
         let mut rows = values.chunks_exact(self.width(step.kind).max(1));
         for part in &step.parts {
             let mut open = true;
@@ -316,11 +341,11 @@ impl<R: Runner> Engine<R> {
     }
 
     /// Ends the sequences of a step that failed.
-    fn fail(&mut self, step: &Step, message: String) {
+    fn fail(&mut self, sequences: impl Iterator<Item = u64>, message: String) {
         tracing::error!(message, "a step failed");
-        for part in &step.parts {
-            self.scheduler.forget(part.id);
-            if let Some(sequence) = self.sequences.remove(&part.id) {
+        for id in sequences {
+            self.scheduler.forget(id);
+            if let Some(sequence) = self.sequences.remove(&id) {
                 let failure = Failure::Runner { message: message.clone() };
                 self.ended.push((sequence.caller, Event::Failed(failure)));
             }

@@ -1,7 +1,8 @@
 //! Who may run, and who must leave.
 
-use super::{Scheduler, Sequence};
+use super::{Scheduler, Sequence, StateCopy};
 use crate::blocks::{Chain, Prefix};
+use std::collections::BTreeSet;
 
 /// A sequence waits for the blocks of at most so many others. Each wait ends, since whoever runs gets
 /// its turn; without a bound, ever new ones could follow.
@@ -15,6 +16,8 @@ pub(crate) struct Admission {
     pub cached: usize,
     /// Whether it had not run before.
     pub first: bool,
+    /// Its state must be copied from a snapshot before the step.
+    pub restored: Option<StateCopy>,
 }
 
 impl Scheduler {
@@ -49,13 +52,14 @@ impl Scheduler {
     }
 
     fn start(&mut self, mut sequence: Sequence, prefix: Prefix, needed: usize) -> Admission {
-        let cached = prefix.blocks.len() * self.blocks.length();
+        let cached = prefix.tokens(self.blocks.length());
         let first = sequence.admitted.is_none();
         if first && self.most_known(&sequence).is_some() {
             self.counters.prefix_queries += sequence.tokens.len() as u64;
             self.counters.prefix_hits += cached as u64;
         }
         self.blocks.share(&prefix.blocks);
+        let restored = self.give_slot(&mut sequence, &prefix);
         sequence.table = prefix.blocks;
         sequence.table.extend((0..needed).map_while(|_| self.blocks.allocate()));
         sequence.chain = Some(prefix.chain);
@@ -68,7 +72,7 @@ impl Scheduler {
         let id = sequence.id;
         let place = self.running.partition_point(|other| other.admitted < Some(order));
         self.running.insert(place, sequence);
-        Admission { id, cached, first }
+        Admission { id, cached, first, restored }
     }
 
     /// Takes the blocks of the sequence that was admitted last; it comes back before all that wait.
@@ -76,6 +80,8 @@ impl Scheduler {
     pub(super) fn preempt(&mut self) -> Option<u64> {
         let mut sequence = self.running.pop()?;
         self.blocks.release(&std::mem::take(&mut sequence.table));
+        self.blocks.slots.release(std::mem::take(&mut sequence.slot));
+        (sequence.borders, sequence.latest) = (BTreeSet::new(), None);
         sequence.computed = 0;
         sequence.chain = Some(Chain::default());
         self.counters.preemptions += 1;
@@ -86,7 +92,7 @@ impl Scheduler {
 
     /// Blocks of a waiting sequence that may be taken from the cache: whole ones before the first
     /// row that is wanted. `None` if it may take none whatever they hold.
-    fn most_known(&self, sequence: &Sequence) -> Option<usize> {
+    pub(super) fn most_known(&self, sequence: &Sequence) -> Option<usize> {
         let most = sequence.wanted / self.blocks.length();
         (self.settings.prefix_cache && sequence.wanted > 0).then_some(most)
     }
@@ -106,11 +112,14 @@ impl Scheduler {
         let waiting = &self.waiting[n];
         let most = self.most_known(waiting).unwrap_or(0);
         let (beginning, depth) = (&waiting.tokens[..most * length], known.chain.depth);
-        let ahead = self.running.iter().find(|running| {
+        let ahead = self.running.iter().find_map(|running| {
             let common = shared(&running.tokens, beginning) / length;
-            running.chain.is_some() && common > depth && running.computed < common * length
+            let border = common * length;
+            let computes = running.chain.is_some() && common > depth && running.computed < border;
+            computes.then_some((running.id, border))
         });
-        let Some(id) = ahead.map(|running| running.id) else { return false };
+        let Some((id, border)) = ahead else { return false };
+        self.want_snapshot(id, border);
         let waiting = &mut self.waiting[n];
         if waiting.awaited != Some(id) {
             waiting.awaited = Some(id);

@@ -6,12 +6,15 @@
 //! already chosen are computed again like a prompt.
 
 mod admission;
+mod snapshots;
 mod step;
 
+pub(crate) use snapshots::StateCopy;
 pub(crate) use step::{Batch, Step};
 
 use crate::blocks::{Blocks, Chain};
-use std::collections::VecDeque;
+use crate::slots::Slots;
+use std::collections::{BTreeSet, VecDeque};
 
 /// What the scheduler may use.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +26,8 @@ pub(crate) struct Settings {
     pub block_length: usize,
     /// The most tokens of a step.
     pub step_tokens: usize,
+    /// Slots of per-sequence state: at least `parallel`, or 0 if the runner keeps none.
+    pub slots: usize,
     /// Whether prompts find the blocks of earlier ones.
     pub prefix_cache: bool,
 }
@@ -68,6 +73,12 @@ struct Sequence {
     table: Vec<u32>,
     /// The named blocks of the table; `None` once a name collided.
     chain: Option<Chain>,
+    /// The slot of its state while it runs; 0 if the runner keeps none.
+    slot: u32,
+    /// Positions at which a step must end, since a snapshot is wanted there.
+    borders: BTreeSet<usize>,
+    /// The block at whose end it took its last snapshot beyond its prompt.
+    latest: Option<u32>,
     /// Order of the first admission.
     admitted: Option<u64>,
     /// The sequence whose blocks this one waits for.
@@ -88,6 +99,8 @@ pub(crate) struct Counters {
     pub prefix_queries: u64,
     pub prefix_hits: u64,
     pub preemptions: u64,
+    /// Admissions that continued from a snapshot.
+    pub snapshot_hits: u64,
     /// Tokens of prompts that were computed.
     pub prompt_tokens: u64,
 }
@@ -111,7 +124,7 @@ impl Scheduler {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
-            blocks: Blocks::new(settings.blocks, settings.block_length),
+            blocks: Blocks::new(settings.blocks, settings.block_length, Slots::new(settings.slots)),
             running: Vec::new(),
             waiting: VecDeque::new(),
             ids: 0,
@@ -137,6 +150,9 @@ impl Scheduler {
             computed: 0,
             table: Vec::new(),
             chain: Some(Chain::default()),
+            slot: 0,
+            borders: BTreeSet::new(),
+            latest: None,
             admitted: None,
             awaited: None,
             waits: 0,
@@ -144,8 +160,10 @@ impl Scheduler {
         self.ids
     }
 
-    /// Records what a step that succeeded has computed.
-    pub fn complete(&mut self, step: &Step) {
+    /// Records what a step that succeeded has computed. The copies returned make snapshots of states
+    /// as the step left them; they must be carried out, in order, before the next step.
+    pub fn complete(&mut self, step: &Step) -> Vec<StateCopy> {
+        let mut copies = Vec::new();
         for part in &step.parts {
             let Some(n) = self.position(part.id) else { continue };
             let sequence = &mut self.running[n];
@@ -155,8 +173,10 @@ impl Scheduler {
             sequence.wanted = sequence.wanted.max(part.rows.end);
             if self.settings.prefix_cache {
                 name_blocks(&mut self.blocks, sequence);
+                copies.extend(snapshots::take(&mut self.blocks, sequence));
             }
         }
+        copies
     }
 
     /// Appends a token to a sequence that runs and whose last row has been computed.
@@ -172,14 +192,17 @@ impl Scheduler {
         if let Some(n) = self.position(id) {
             let sequence = self.running.remove(n);
             self.blocks.release(&sequence.table);
+            self.blocks.slots.release(sequence.slot);
         }
     }
 
     /// Ends a sequence whose step failed: nobody knows what its blocks hold.
     pub fn forget(&mut self, id: SequenceId) {
+        self.waiting.retain(|sequence| sequence.id != id);
         if let Some(n) = self.position(id) {
             let sequence = self.running.remove(n);
             self.blocks.forget(&sequence.table);
+            self.blocks.slots.release(sequence.slot);
         }
     }
 
@@ -215,9 +238,11 @@ impl Scheduler {
     /// Where they do not.
     pub fn check(&self) -> Result<(), String> {
         self.blocks.check(self.running.iter().map(|sequence| sequence.table.as_slice()))?;
-        let holds = |one: &&Sequence| !one.table.is_empty() || one.computed > 0;
+        let slots = self.running.iter().map(|sequence| sequence.slot);
+        self.blocks.check_slots(slots.filter(|slot| *slot > 0 || self.settings.slots > 0))?;
+        let holds = |one: &&Sequence| !one.table.is_empty() || one.computed > 0 || one.slot > 0;
         if let Some(one) = self.waiting.iter().find(holds) {
-            return Err(format!("sequence {} waits with blocks", one.id));
+            return Err(format!("sequence {} waits with blocks or a slot", one.id));
         }
         for one in &self.running {
             let places = one.table.len() * self.blocks.length();
@@ -232,6 +257,14 @@ impl Scheduler {
 
     fn position(&self, id: SequenceId) -> Option<usize> {
         self.running.iter().position(|sequence| sequence.id == id)
+    }
+}
+
+#[cfg(test)]
+impl Scheduler {
+    /// Finds blocks by another hash.
+    pub fn with_hash(self, hash: fn(u64, &[u32]) -> u64) -> Self {
+        Self { blocks: self.blocks.with_hash(hash), ..self }
     }
 }
 

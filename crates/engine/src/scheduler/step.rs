@@ -38,6 +38,7 @@ pub(crate) struct Batch {
     pub sequences: Vec<u32>,
     pub lengths: Vec<u32>,
     pub block_tables: Vec<Vec<u32>>,
+    pub slots: Vec<u32>,
     pub rows: Vec<u32>,
 }
 
@@ -136,6 +137,7 @@ impl Scheduler {
             }
             let blocks = part.tokens.end.div_ceil(self.blocks.length());
             batch.block_tables.push(sequence.table[..blocks].to_vec());
+            batch.slots.push(sequence.slot);
         }
         batch
     }
@@ -148,5 +150,6 @@ fn part(sequence: &Sequence, tokens: usize, rows: usize) -> Part {
     // A sequence's last row always has its place.
     let least = usize::from(wanted + 1 == sequence.tokens.len());
     let end = end.min(start.max(wanted).saturating_add(rows.max(least)));
+    let end = sequence.borders.range(start + 1..).next().map_or(end, |border| end.min(*border));
     Part { id: sequence.id, tokens: start..end, rows: wanted.max(start).min(end)..end }
 }

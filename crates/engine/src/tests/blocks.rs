@@ -1,6 +1,7 @@
 //! The pool of blocks.
 
 use crate::blocks::{Blocks, Chain};
+use crate::slots::Slots;
 
 /// Blocks of two tokens each for a sequence, named as far as they are full.
 fn hold(blocks: &mut Blocks, tokens: &[u32]) -> Vec<u32> {
@@ -23,7 +24,7 @@ fn found(blocks: &Blocks, tokens: &[u32]) -> Vec<u32> {
 
 #[test]
 fn blank_blocks_go_first_then_untouched_then_the_least_recently_used() {
-    let mut blocks = Blocks::new(5, 2);
+    let mut blocks = Blocks::new(5, 2, Slots::default());
     let a = hold(&mut blocks, &[1, 2, 3]);
     assert_eq!(a, [1, 2]);
     blocks.release(&a);
@@ -42,7 +43,7 @@ fn blank_blocks_go_first_then_untouched_then_the_least_recently_used() {
 
 #[test]
 fn a_beginning_is_found_whole_blocks_at_a_time() {
-    let mut blocks = Blocks::new(8, 2);
+    let mut blocks = Blocks::new(8, 2, Slots::default());
     let a = hold(&mut blocks, &[1, 2, 3, 4, 5]);
     assert_eq!(found(&blocks, &[1, 2, 3, 9]), a[..1]);
     assert_eq!(found(&blocks, &[1, 2, 3, 4, 5, 6]), a[..2]);
@@ -58,7 +59,7 @@ fn a_beginning_is_found_whole_blocks_at_a_time() {
 
 #[test]
 fn the_same_content_is_held_once() {
-    let mut blocks = Blocks::new(4, 2);
+    let mut blocks = Blocks::new(4, 2, Slots::default());
     let (mut a, mut b) = (blocks.allocate().unwrap(), blocks.allocate().unwrap());
     let first = blocks.name(Chain::default(), &mut a, &[1, 2]).unwrap();
     let second = blocks.name(Chain::default(), &mut b, &[1, 2]).unwrap();
@@ -69,7 +70,7 @@ fn the_same_content_is_held_once() {
 
 #[test]
 fn colliding_hashes_lose_hits_and_nothing_else() {
-    let mut blocks = Blocks::with_hash(6, 2, |_, _| 7);
+    let mut blocks = Blocks::new(6, 2, Slots::default()).with_hash(|_, _| 7);
     let twice = hold(&mut blocks, &[1, 2, 1, 2]);
     assert_eq!(found(&blocks, &[1, 2, 1, 2]), twice[..1], "the parent counts too");
     blocks.forget(&twice);
@@ -85,7 +86,7 @@ fn colliding_hashes_lose_hits_and_nothing_else() {
 
 #[test]
 fn what_failed_is_forgotten_with_what_follows_from_it() {
-    let mut blocks = Blocks::new(8, 2);
+    let mut blocks = Blocks::new(8, 2, Slots::default());
     let longer = hold(&mut blocks, &[1, 2, 3, 4, 5, 6]);
     let shorter = hold(&mut blocks, &[1, 2, 3, 4]);
     let other = hold(&mut blocks, &[1, 2, 9, 9]);
@@ -101,7 +102,7 @@ fn what_failed_is_forgotten_with_what_follows_from_it() {
 
 #[test]
 fn contradictions_are_noticed() {
-    let mut blocks = Blocks::new(4, 2);
+    let mut blocks = Blocks::new(4, 2, Slots::default());
     let a = hold(&mut blocks, &[1, 2, 3]);
     assert!(blocks.check([&a[..]].into_iter()).is_ok());
     assert!(blocks.check([].into_iter()).unwrap_err().contains("owned"));

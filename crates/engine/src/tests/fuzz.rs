@@ -1,9 +1,9 @@
 //! Random scenarios: whatever comes and goes, every sequence that ends is what it is alone, no step is
-//! wrong, and no block is lost. The scheduler checks itself at every step.
+//! wrong, and no block or slot is lost. The scheduler checks itself at every step.
 
 use super::support::{Bench, Ear, Script, generate, plan};
 use crate::testing::{Fake, FakeSettings, by_hand, vector};
-use crate::{Continuation, Event, FinishReason, Generate, Plan, Pooling, Task};
+use crate::{Continuation, Event, FinishReason, Generate, Plan, Pooling, Statistics, Task};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
@@ -27,18 +27,22 @@ struct Asked {
     gone: bool,
 }
 
-fn scenario(seed: u64) -> (u64, u64) {
+fn scenario(seed: u64) -> Statistics {
     let mut random = Random(ChaCha8Rng::seed_from_u64(seed));
     let settings = FakeSettings {
         step_tokens: 1 + random.below(24),
         block_length: 1 + random.below(6),
         reuses_prefixes: !random.one_in(5),
+        keeps_state: random.one_in(2),
+        fail_copies: if random.one_in(4) { [1 + random.below(10)].into() } else { [].into() },
         fail_at: if random.one_in(4) { [5 + random.below(40)].into() } else { [].into() },
         ..FakeSettings::default()
     };
     let least = settings.context.div_ceil(settings.block_length);
     let blocks = least + if random.one_in(2) { random.below(4) } else { random.below(3 * least) };
-    let plan = Plan { prefix_cache: !random.one_in(5), ..plan(1 + random.below(6), blocks) };
+    let plan = plan(1 + random.below(6), blocks);
+    let slots = 1 + random.below(3 * plan.parallel);
+    let plan = Plan { prefix_cache: !random.one_in(5), slots, ..plan };
     let mut bench = Bench::of(Fake::new(settings), &plan);
     // Beginnings that prompts have in common.
     let trunk: Vec<u32> = (0..30).map(|_| random.below(50) as u32).collect();
@@ -73,8 +77,7 @@ fn scenario(seed: u64) -> (u64, u64) {
             _ => assert_eq!(heard, wanted, "{seed}"),
         }
     }
-    let statistics = bench.engine.statistics();
-    (statistics.preemptions, statistics.prefix_hits)
+    bench.engine.statistics()
 }
 
 fn ask(bench: &mut Bench, random: &mut Random, trunk: &[u32]) -> Asked {
@@ -118,8 +121,14 @@ fn ask(bench: &mut Bench, random: &mut Random, trunk: &[u32]) -> Asked {
 
 #[test]
 fn whatever_comes_and_goes() {
-    let counts: Vec<(u64, u64)> = (0..400).map(scenario).collect();
-    let many = |count: usize| assert!(count > 40, "only {count} scenarios");
-    many(counts.iter().filter(|(preemptions, _)| *preemptions > 0).count());
-    many(counts.iter().filter(|(_, hits)| *hits > 0).count());
+    let all: Vec<Statistics> = (0..600).map(scenario).collect();
+    let many = |what: &str, holds: fn(&Statistics) -> bool| {
+        let count = all.iter().filter(|one| holds(one)).count();
+        assert!(count > 40, "only {count} scenarios with {what}");
+    };
+    many("preemptions", |one| one.slots == 0 && one.preemptions > 0);
+    many("hits", |one| one.slots == 0 && one.prefix_hits > 0);
+    many("preemptions beside state", |one| one.slots > 0 && one.preemptions > 0);
+    many("continued snapshots", |one| one.snapshot_hits > 0);
+    many("snapshots left", |one| one.snapshots > 1);
 }

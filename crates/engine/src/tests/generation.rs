@@ -139,3 +139,59 @@ fn logits_are_those_of_the_last_position() {
     let mut fresh = Generator::new(runner());
     assert_eq!(fresh.logits(&other).unwrap(), logits);
 }
+
+fn with_state(settings: FakeSettings) -> Generator<Fake> {
+    Generator::new(Fake::new(FakeSettings { keeps_state: true, ..settings }))
+}
+
+/// Tokens of each step of a generation.
+fn steps(generator: &mut Generator<Fake>, prompt: &[u32], count: usize) -> Vec<usize> {
+    generator.runner().journal().clear();
+    assert_eq!(tokens(generator, prompt, limits(count)), hand(prompt, count));
+    assert_eq!(generator.runner().journal().misuses(), [] as [String; 0]);
+    generator.runner().journal().steps()
+}
+
+#[test]
+fn a_state_is_continued_from_its_end_or_from_the_last_border_of_its_prompt() {
+    let mut generator = with_state(FakeSettings::default());
+    let prompt: Vec<u32> = (0..11).collect();
+    assert_eq!(steps(&mut generator, &prompt, 3), [8, 3, 1, 1], "8 is the last border");
+    // All 13 tokens that were computed go on.
+    let longer = [&prompt[..], &hand(&prompt, 3), &[7, 7]].concat();
+    assert_eq!(steps(&mut generator, &longer, 2), [3, 1], "its last border, 12, is behind it");
+    // Both leave the cached tokens behind the border 8.
+    let other = [&prompt[..9], &[40, 41]].concat();
+    assert_eq!(steps(&mut generator, &other, 2), [3, 1]);
+    assert_eq!(steps(&mut generator, &prompt, 2), [3, 1]);
+    // A snapshot is of no use to a prompt that leaves its tokens.
+    assert_eq!(steps(&mut generator, &prompt[..8], 1), [4, 4]);
+    assert_eq!(steps(&mut generator, &prompt, 1), [3], "8 tokens of it are the state's");
+    assert_eq!(steps(&mut generator, &[9, 8, 7], 2), [3, 1]);
+    assert_eq!(steps(&mut generator, &prompt, 1), [8, 3]);
+}
+
+#[test]
+fn without_prefixes_no_state_is_copied() {
+    let settings = FakeSettings { reuses_prefixes: false, ..FakeSettings::default() };
+    let mut generator = with_state(settings);
+    let prompt: Vec<u32> = (0..11).collect();
+    for _ in 0..2 {
+        assert_eq!(steps(&mut generator, &prompt, 2), [8, 3, 1]);
+    }
+    assert_eq!(generator.runner().journal().copies(), []);
+}
+
+#[test]
+fn after_a_failed_copy_nothing_of_the_state_is_trusted() {
+    for failing in [1, 2] {
+        let settings = FakeSettings { fail_copies: [failing].into(), ..FakeSettings::default() };
+        let mut generator = with_state(settings);
+        let prompt: Vec<u32> = (0..11).collect();
+        // The first copy makes the snapshot, the second one continues from it.
+        let failed = (0..2).any(|_| generator.logits(&prompt).is_err());
+        assert!(failed);
+        let wanted = if failing == 1 { vec![3, 1] } else { vec![8, 3, 1] };
+        assert_eq!(steps(&mut generator, &prompt, 2), wanted);
+    }
+}

@@ -6,4 +6,7 @@ mod handle;
 mod pace;
 mod sampler;
 mod scheduler;
+mod slots;
+mod snapshots;
+mod state;
 mod support;

@@ -6,39 +6,45 @@ use crate::scheduler::{Job, Kind, Rows, Scheduler, Settings};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-struct Timeline {
-    scheduler: Scheduler,
+pub struct Timeline {
+    pub scheduler: Scheduler,
     /// Tokens that each sequence still makes.
     left: BTreeMap<u64, usize>,
-    text: String,
+    pub text: String,
 }
 
-const SETTINGS: Settings =
-    Settings { parallel: 4, blocks: 20, block_length: 4, step_tokens: 16, prefix_cache: true };
+pub const SETTINGS: Settings = Settings {
+    parallel: 4,
+    blocks: 20,
+    block_length: 4,
+    step_tokens: 16,
+    slots: 0,
+    prefix_cache: true,
+};
 
 impl Timeline {
-    fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings) -> Self {
         let scheduler = Scheduler::new(settings);
         Self { scheduler, left: BTreeMap::new(), text: String::new() }
     }
 
-    fn add(&mut self, tokens: &[u32], make: usize) -> u64 {
+    pub fn add(&mut self, tokens: &[u32], make: usize) -> u64 {
         self.add_job(tokens, Kind::Logits, Rows::Last, make)
     }
 
-    fn add_job(&mut self, tokens: &[u32], kind: Kind, rows: Rows, make: usize) -> u64 {
+    pub fn add_job(&mut self, tokens: &[u32], kind: Kind, rows: Rows, make: usize) -> u64 {
         let (tokens, length) = (tokens.to_vec(), tokens.len());
         let id = self.scheduler.add(Job { tokens, length, kind, rows });
         self.left.insert(id, make);
         id
     }
 
-    fn remove(&mut self, id: u64) {
+    pub fn remove(&mut self, id: u64) {
         self.scheduler.remove(id);
         self.left.remove(&id);
     }
 
-    fn step(&mut self, budget: usize) -> bool {
+    pub fn step(&mut self, budget: usize) -> bool {
         let step = self.scheduler.next(budget);
         if step.parts.is_empty() {
             return false;
@@ -55,15 +61,21 @@ impl Timeline {
         self.text.push_str(" |");
         for admission in &step.admitted {
             write!(self.text, " +{}({})", admission.id, admission.cached).unwrap();
+            if let Some(copy) = admission.restored {
+                write!(self.text, " {}>{}", copy.from, copy.to).unwrap();
+            }
         }
         for id in &step.preempted {
             write!(self.text, " -{id}").unwrap();
         }
         let blocks = self.scheduler.blocks();
-        writeln!(self.text, " | {}", blocks.total() - blocks.available()).unwrap();
+        write!(self.text, " | {}", blocks.total() - blocks.available()).unwrap();
         let batch = self.scheduler.batch(&step);
         assert_eq!(batch.tokens.len(), step.tokens());
-        self.scheduler.complete(&step);
+        for copy in self.scheduler.complete(&step) {
+            write!(self.text, " {}>{}", copy.from, copy.to).unwrap();
+        }
+        self.text.push('\n');
         for part in step.parts.iter().filter(|part| !part.rows.is_empty()) {
             // All others' last rows are wanted too, but nothing follows.
             let ended = part.rows.end == part.tokens.end && part.rows.len() == 1;
@@ -80,7 +92,7 @@ impl Timeline {
         true
     }
 
-    fn run(&mut self, budget: usize) -> &str {
+    pub fn run(&mut self, budget: usize) -> &str {
         for _ in 0..100 {
             if !self.step(budget) {
                 assert_eq!((self.scheduler.running(), self.scheduler.waiting()), (0, 0));

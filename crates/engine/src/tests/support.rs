@@ -131,7 +131,7 @@ pub fn prompt(seed: u32, length: usize) -> Vec<u32> {
 }
 
 pub fn plan(parallel: usize, blocks: usize) -> Plan {
-    Plan { parallel, blocks, queue: 100, prefix_cache: true, pace: 2.0 }
+    Plan { parallel, blocks, slots: parallel, queue: 100, prefix_cache: true, pace: 2.0 }
 }
 
 /// An engine and everything that was asked of its runner.
@@ -182,6 +182,7 @@ impl Bench {
         assert_eq!(self.journal.misuses(), [] as [String; 0]);
         let statistics = self.engine.statistics();
         assert_eq!((statistics.running, statistics.waiting, statistics.blocks_owned), (0, 0, 0));
+        assert_eq!(statistics.slots_owned, 0);
     }
 }
 

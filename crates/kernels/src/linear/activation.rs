@@ -16,6 +16,60 @@ pub enum Activation {
     Gelu,
     /// `max(x, 0)`.
     Relu,
+    /// `max(x, 0)²`.
+    Relu2,
+}
+
+impl Activation {
+    #[inline(always)]
+    pub(super) unsafe fn apply<S: Simd>(self, x: S::Floats) -> S::Floats {
+        match self {
+            Self::Silu => silu::<S>(x),
+            Self::GeluTanh => gelu_tanh::<S>(x),
+            Self::Gelu => gelu::<S>(x),
+            Self::Relu => relu::<S>(x),
+            Self::Relu2 => {
+                let positive = relu::<S>(x);
+                S::multiply(positive, positive)
+            }
+        }
+    }
+}
+
+/// How the products with a gate `g` and with `u` are combined.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Gate {
+    /// `activation(g) · u`.
+    Plain(Activation),
+    /// `(min(max(u, −limit), limit) + 1) · h / (1 + e^(−alpha · h))` with `h = min(g, limit)`.
+    ClampedSwiglu {
+        /// Steepness of the logistic function.
+        alpha: f32,
+        /// Positive.
+        limit: f32,
+    },
+}
+
+impl From<Activation> for Gate {
+    fn from(activation: Activation) -> Self {
+        Self::Plain(activation)
+    }
+}
+
+impl Gate {
+    #[inline(always)]
+    pub(super) unsafe fn apply<S: Simd>(self, gate: S::Floats, up: S::Floats) -> S::Floats {
+        match self {
+            Self::Plain(activation) => S::multiply(activation.apply::<S>(gate), up),
+            Self::ClampedSwiglu { alpha, limit } => {
+                // The second operand wins where it is not a number.
+                let gate = S::minimum(S::splat(limit), gate);
+                let up = S::maximum(S::splat(-limit), S::minimum(S::splat(limit), up));
+                let gate = logistic::<S>(gate, S::multiply(S::splat(alpha), gate));
+                S::multiply(S::add(up, S::splat(1.0)), gate)
+            }
+        }
+    }
 }
 
 /// The polynomial of these coefficients, the constant first.
@@ -99,13 +153,7 @@ mod tests {
         unsafe fn run<S: Simd>(self) -> [f32; 16] {
             let mut out = self.1;
             let x = S::load(out.as_ptr());
-            let value = match self.0 {
-                Activation::Silu => silu::<S>(x),
-                Activation::GeluTanh => gelu_tanh::<S>(x),
-                Activation::Gelu => gelu::<S>(x),
-                Activation::Relu => relu::<S>(x),
-            };
-            S::store(value, out.as_mut_ptr());
+            S::store(self.0.apply::<S>(x), out.as_mut_ptr());
             out
         }
     }
@@ -137,18 +185,25 @@ mod tests {
             }
             Activation::Gelu => x * erfc(-x / std::f64::consts::SQRT_2) / 2.0,
             Activation::Relu => x.max(0.0),
+            Activation::Relu2 => x.max(0.0).powi(2),
         }
     }
 
     #[test]
     fn near_the_reference_everywhere() {
-        const ALL: [Activation; 4] =
-            [Activation::Silu, Activation::GeluTanh, Activation::Gelu, Activation::Relu];
+        const ALL: [Activation; 5] = [
+            Activation::Silu,
+            Activation::GeluTanh,
+            Activation::Gelu,
+            Activation::Relu,
+            Activation::Relu2,
+        ];
         for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
             for activation in ALL {
                 let mut worst = 0.0f64;
                 for step in 0..6000u32 {
-                    let magnitude = 10f32.powf(step as f32 / 6000.0 * 45.0 - 7.0).min(1e37);
+                    let most = if activation == Activation::Relu2 { 1e18 } else { 1e37 };
+                    let magnitude = 10f32.powf(step as f32 / 6000.0 * 45.0 - 7.0).min(most);
                     let x = if step % 2 == 0 { magnitude } else { -magnitude };
                     // SAFETY: it is available.
                     let got = unsafe { dispatch(isa, Apply(activation, [x; 16])) }[15];

@@ -1,6 +1,6 @@
 //! Whether sizes fit together. What passes is computed without further questions.
 
-use super::{Matrix, Product, Weight};
+use super::{Matrix, Product, Stack, Weight};
 use crate::error::KernelError;
 
 type Checked = Result<(), KernelError>;
@@ -10,7 +10,12 @@ fn refuse(kernel: &'static str, message: String) -> Checked {
 }
 
 /// `found == count · each`, without overflow.
-fn length(kernel: &'static str, what: &str, found: usize, [count, each]: [usize; 2]) -> Checked {
+pub(crate) fn length(
+    kernel: &'static str,
+    what: &str,
+    found: usize,
+    [count, each]: [usize; 2],
+) -> Checked {
     if count.checked_mul(each) == Some(found) {
         return Ok(());
     }
@@ -19,15 +24,24 @@ fn length(kernel: &'static str, what: &str, found: usize, [count, each]: [usize;
 
 /// That a matrix has the values it says.
 pub(super) fn matrix(kernel: &'static str, matrix: Matrix<'_>) -> Checked {
-    let Matrix { rows, columns, .. } = matrix;
+    let Matrix { weight, rows, columns } = matrix;
+    stack(kernel, &Stack { weight, count: 1, rows, columns })
+}
+
+/// That a stack has the values it says.
+pub(crate) fn stack(kernel: &'static str, stack: &Stack<'_>) -> Checked {
+    let Stack { weight, count, rows, columns } = *stack;
     // Far from where sizes in bytes could overflow.
     const MOST: usize = isize::MAX as usize / 1024;
-    if rows.checked_mul(columns).is_none_or(|count| count > MOST) || rows > MOST || columns > MOST {
-        return refuse(kernel, format!("a weight [{rows}, {columns}] is too large"));
+    let all = rows.checked_mul(columns).and_then(|size| size.checked_mul(count));
+    if all.is_none_or(|all| all > MOST) || [count, rows, columns].iter().any(|size| *size > MOST) {
+        let shape = if count == 1 { vec![rows, columns] } else { vec![count, rows, columns] };
+        return refuse(kernel, format!("a weight {shape:?} is too large"));
     }
-    match matrix.weight {
+    match weight {
         Weight::Dense { float, bytes } => {
-            length(kernel, "a weight in bytes", bytes.len(), [rows * float.bytes(), columns])
+            let each = rows * columns * float.bytes();
+            length(kernel, "a weight in bytes", bytes.len(), [count, each])
         }
         Weight::Packed { packing, words } => {
             if !columns.is_multiple_of(packing.granularity()) {
@@ -35,8 +49,8 @@ pub(super) fn matrix(kernel: &'static str, matrix: Matrix<'_>) -> Checked {
                 let message = format!("{packing} has columns in {wanted}s; there are {columns}");
                 return refuse(kernel, message);
             }
-            let expected = packing.words(rows, columns);
-            length(kernel, &format!("a weight in {packing}"), words.len(), [expected, 1])
+            let each = packing.words(rows, columns);
+            length(kernel, &format!("a weight in {packing}"), words.len(), [count, each])
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Products of activations and weights.
 
 mod activation;
-mod checks;
+pub(crate) mod checks;
 mod codebook;
 mod decode;
 mod dense;
@@ -15,17 +15,22 @@ mod quantize;
 mod scales;
 mod scratch;
 mod strip;
+mod task;
 mod tiles;
 mod tokens;
 mod widened;
 mod work;
 
-use stablemate_encodings::{Float, Packing};
+use std::ops::Range;
+
+use stablemate_encodings::{Float, LANES, Packing};
 
 use crate::error::KernelError;
 use crate::kernels::Kernels;
-pub use activation::Activation;
-use work::{Part, run};
+pub use activation::{Activation, Gate};
+pub(crate) use finish::Epilogue;
+pub(crate) use scratch::{Lines, Shared};
+pub(crate) use work::{Inputs, Part};
 
 /// The values of a weight, row by row.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +63,55 @@ pub struct Matrix<'a> {
     pub columns: usize,
 }
 
+impl<'a> Matrix<'a> {
+    /// Some of the rows, from a multiple of sixteen on.
+    pub(crate) fn part(self, rows: Range<usize>) -> Self {
+        let weight = match self.weight {
+            Weight::Dense { float, bytes } => {
+                let row = self.columns * float.bytes();
+                Weight::Dense { float, bytes: &bytes[rows.start * row..rows.end * row] }
+            }
+            Weight::Packed { packing, words } => {
+                let tile = packing.row_words(self.columns) * LANES;
+                let tiles = rows.start / LANES..Packing::tiles(rows.end);
+                Weight::Packed { packing, words: &words[tiles.start * tile..tiles.end * tile] }
+            }
+        };
+        Self { weight, rows: rows.len(), columns: self.columns }
+    }
+}
+
+/// Matrices of one shape, such as those of experts: `[count, rows, columns]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Stack<'a> {
+    /// The values, one matrix after the other; packed ones in whole tiles each.
+    pub weight: Weight<'a>,
+    /// How many there are.
+    pub count: usize,
+    /// Outputs.
+    pub rows: usize,
+    /// Inputs.
+    pub columns: usize,
+}
+
+impl<'a> Stack<'a> {
+    /// The matrix numbered so.
+    pub(crate) fn matrix(&self, number: usize) -> Matrix<'a> {
+        let (rows, columns) = (self.rows, self.columns);
+        let weight = match self.weight {
+            Weight::Dense { float, bytes } => {
+                let length = rows * columns * float.bytes();
+                Weight::Dense { float, bytes: &bytes[number * length..][..length] }
+            }
+            Weight::Packed { packing, words } => {
+                let length = packing.words(rows, columns);
+                Weight::Packed { packing, words: &words[number * length..][..length] }
+            }
+        };
+        Matrix { weight, rows, columns }
+    }
+}
+
 /// One product of [`Kernels::linear`].
 #[derive(Debug)]
 pub struct Product<'a> {
@@ -87,10 +141,15 @@ impl Kernels {
         let mut parts = Vec::with_capacity(products.len());
         for product in products {
             checks::product("linear", x, live, product)?;
-            let residual = product.residual;
-            parts.push(Part::linear(product.matrix, residual, product.out));
+            parts.push(Part {
+                section: 0,
+                first: product.matrix,
+                second: None,
+                epilogue: product.residual.map_or(Epilogue::Store, Epilogue::Residual),
+                out: product.out,
+            });
         }
-        run(self, x, live, &mut parts);
+        self.multiply(x, live, &mut parts);
         Ok(())
     }
 
@@ -110,7 +169,24 @@ impl Kernels {
         checks::same_shape("gated", gate, up)?;
         checks::operands("gated", x, live, up, out)?;
         checks::operands("gated", x, live, gate, out)?;
-        run(self, x, live, &mut [Part::gated(gate, up, activation, out)]);
+        let epilogue = Epilogue::Gated(activation.into(), [None; 2]);
+        let part = Part { section: 0, first: gate, second: Some(up), epilogue, out };
+        self.multiply(x, live, &mut [part]);
         Ok(())
+    }
+
+    /// Checked parts of one section, all of the same columns; results of padding are 0.
+    fn multiply(&self, x: &[f32], live: &[i32], parts: &mut [Part<'_>]) {
+        for part in &mut *parts {
+            let rows = part.first.rows;
+            for (token, live) in live.iter().enumerate() {
+                if *live < 0 {
+                    part.out[token * rows..][..rows].fill(0.0);
+                }
+            }
+        }
+        let matrices: Vec<Matrix<'_>> = parts.iter().flat_map(Part::matrices).collect();
+        let Some(columns) = matrices.first().map(|matrix| matrix.columns) else { return };
+        Inputs::live(self, x, live, columns, &matrices).multiply(parts);
     }
 }

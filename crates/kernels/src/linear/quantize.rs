@@ -74,12 +74,12 @@ impl Quantized {
             words_per_token: self.words_per_token,
             groups: self.groups,
         };
-        let blocks = tokens.blocks();
-        let fill = |n: usize| filler.block(tokens, &blocks[n]);
+        let (blocks, distinct) = (tokens.blocks(), tokens.distinct());
+        let fill = |n: usize| filler.block(tokens, &blocks[distinct[n]]);
         if padded * columns < PARALLEL {
-            (0..blocks.len()).for_each(fill);
+            (0..distinct.len()).for_each(fill);
         } else {
-            kernels.pool().run(blocks.len(), &fill);
+            kernels.pool().run(distinct.len(), &fill);
         }
     }
 
@@ -125,7 +125,7 @@ impl Filler<'_> {
                 self.sums.part(at * self.groups, width * self.groups),
             )
         };
-        let live = tokens.live(std::slice::from_ref(block));
+        let live = tokens.inputs(std::slice::from_ref(block));
         if self.form.floats() {
             for n in 0..width {
                 let token = live.get(n);

@@ -41,7 +41,7 @@ pub(super) struct Line(pub [f32; 16]);
 
 /// Aligned f32.
 #[derive(Default)]
-pub(super) struct Lines(Vec<Line>);
+pub(crate) struct Lines(Vec<Line>);
 
 impl Lines {
     /// At least `count` values; what they hold is of no use to anybody.
@@ -54,7 +54,7 @@ impl Lines {
     }
 
     /// The same as a slice.
-    pub(super) fn floats(&mut self, count: usize) -> &mut [f32] {
+    pub(crate) fn floats(&mut self, count: usize) -> &mut [f32] {
         let values = self.take(count);
         // SAFETY: there are as many.
         unsafe { std::slice::from_raw_parts_mut(values, count) }

@@ -6,10 +6,10 @@ use std::ops::Range;
 use super::dense;
 use super::micro::{BLOCK, TILES};
 use super::operand::{Operand, Packed};
+use super::task::{Region, Scratch, Target};
 use super::tiles::{TileRows, multiply_tiles};
 use super::tokens::Block;
 use super::widened;
-use super::work::{Region, Scratch, Target};
 use crate::isa::Isa;
 
 /// The most blocks of rows that are multiplied at once.

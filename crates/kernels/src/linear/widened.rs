@@ -37,9 +37,9 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Gathers the live rows of `x`, which has `columns`.
+    /// Gathers the rows of `x`, which has `columns`.
     pub(super) fn fill(&mut self, kernels: &Kernels, x: &[f32], columns: usize, tokens: &Tokens) {
-        let live = tokens.live(tokens.blocks());
+        let live = tokens.inputs(tokens.blocks());
         self.tokens = live.len();
         let stretches = columns.div_ceil(STRETCH);
         let values = Shared::new(self.values.floats(stretches * live.len() * STRETCH));

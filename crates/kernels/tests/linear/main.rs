@@ -1,5 +1,6 @@
 //! Products, gates and embedded rows on every instruction set, against plain arithmetic.
 
+mod experts;
 mod support;
 
 use proptest::prelude::*;

@@ -4,47 +4,39 @@
 //!
 //! Follows transformers' `modeling_gemma3.py`; paper arXiv 2503.19786.
 
-use super::gemma2::{cap, finish, layer};
-use crate::dimensions::HEAD_DIM;
+use super::{
+    AttentionBias, Blueprint, Decoder, ModelError, Read, Rope, RopeReading, Span, Style, gemma,
+    schedules,
+};
 use crate::parts::rope::Frequencies;
-use crate::parts::{Block, NormKind, Rope, Span};
-use crate::{Blueprint, Decoder, ModelError, Sizes};
 
-pub(super) fn describe(mut blueprint: Blueprint<'_>) -> Result<Decoder, ModelError> {
-    let config = blueprint.config;
-    let sizes = Sizes::read(config, Some(256))?;
-    let (full, windowed) = ropes(&blueprint, sizes.head_dim)?;
+pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
+    let config = &m.config;
     // The reference keeps this bound of Gemma 2 in its configuration, but does not apply it.
     config.ignore(&["attn_logit_softcapping"]);
     // transformers 5 writes the pattern with an underscore, beside the layer types it led to.
     config.ignore(&["_sliding_window_pattern"]);
+    let sizes = m.sizes(&Style { head_dim: Some(256), ..gemma::STYLE })?;
+    let (full, windowed) = ropes(m, sizes.head_dim)?;
     let pattern = config.get("sliding_window_pattern")?.unwrap_or(6usize);
-    super::positive(config, "sliding_window_pattern", pattern as f64)?;
-    let window = super::or_default(config, "sliding_window", 4096)?;
-    let spans = super::spans(config, sizes.layers, window, |n| (n + 1) % pattern != 0)?;
-    let mut layers: Vec<Box<dyn Block>> = Vec::new();
-    for (n, span) in spans.into_iter().enumerate() {
+    config.positive("sliding_window_pattern", pattern as f64)?;
+    let window = config.or_default("sliding_window", 4096)?;
+    let spans = schedules::spans(config, sizes.layers, window, |n| (n + 1) % pattern != 0)?;
+    let (scale, bias) = (gemma::scale(m)?, config.flag("attention_bias", false)?);
+    let decoder = m.decoder(&sizes, |layer| {
+        let span = spans[layer.n];
         let rope = if span == Span::Full { &full } else { &windowed };
-        layers.push(layer(&mut blueprint, &sizes, n, rope, |blueprint, mixer| {
-            let mut norm = |name: &str| {
-                let name = format!("model.layers.{n}.self_attn.{name}");
-                let over = HEAD_DIM.of(sizes.head_dim);
-                Some(blueprint.norm(&name, NormKind::RmsOnePlus, over, sizes.epsilon))
-            };
-            (mixer.query_norm, mixer.key_norm) = (norm("q_norm"), norm("k_norm"));
-            mixer.span = span;
-        })?);
-    }
-    let logit_softcap = cap(config, "final_logit_softcapping", None)?;
-    let mut decoder = finish(blueprint, &sizes, layers, logit_softcap)?;
+        let attention = layer.at("self_attn").attention(&sizes, AttentionBias::all(bias));
+        let attention = attention.head_norms(&sizes).rotary(rope).span(span).scale(scale);
+        Ok(layer.sandwich(&sizes, attention, layer.at("mlp").gated(&sizes, false)))
+    })?;
     // Gemma 3 counts positions after scaling.
-    decoder.context = config.get("max_position_embeddings")?;
-    Ok(decoder)
+    Ok(Decoder { context: sizes.positions, ..gemma::finish(m, decoder, None)? })
 }
 
 /// The rotations of full and of windowed layers.
-fn ropes(blueprint: &Blueprint<'_>, head_dim: usize) -> Result<(Rope, Rope), ModelError> {
-    let config = blueprint.config;
+fn ropes(m: &Blueprint, head_dim: usize) -> Result<(Rope, Rope), ModelError> {
+    let config = &m.config;
     let scaling = config.nested("rope_scaling")?;
     let parameters = config.nested("rope_parameters")?;
     if let Some(scaling) = &scaling {
@@ -57,8 +49,8 @@ fn ropes(blueprint: &Blueprint<'_>, head_dim: usize) -> Result<(Rope, Rope), Mod
             Some(parameters) => parameters.nested(kind)?,
             None => None,
         };
-        let mut rope =
-            Rope::from_parameters(config, own.as_ref().or(scaling), head_dim, base, None)?;
+        let reading = RopeReading::whole(head_dim, base);
+        let mut rope = Rope::from_parameters(config, own.as_ref().or(scaling), reading)?;
         if let Frequencies::Yarn(yarn) = &mut rope.frequencies {
             // The reference looks for `truncate` beside the layer types, not in them.
             yarn.truncate = true;

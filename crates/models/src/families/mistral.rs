@@ -3,19 +3,22 @@
 //! Follows transformers' `modeling_mistral.py`; paper arXiv 2310.06825. `sliding_window` is 4096 when
 //! absent; null (later versions of the model) means that everything is visible.
 
-use super::llama::{Differences, describe_with};
-use crate::{Blueprint, Decoder, ModelError, Sizes};
+use super::{
+    AttentionBias, Blueprint, Decoder, ModelError, Read, RopeReading, Span, Style, schedules,
+};
 
-pub(super) fn describe(blueprint: Blueprint<'_>) -> Result<Decoder, ModelError> {
-    let config = blueprint.config;
-    super::require_kv_heads(config)?;
-    // Of Ministral, another family; the reference warns and goes on.
-    config.ignore(&["layer_types"]);
-    let window = super::or_default(config, "sliding_window", 4096)?;
-    let layers = Sizes::layers(config)?;
-    let spans = match window {
-        Some(window) => vec![super::window(config, window)?; layers],
-        None => Vec::new(),
+pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
+    // Keys that the reference does not read; it warns of layer types and goes on.
+    m.config.ignore(&["layer_types", "max_sequence_length"]);
+    let sizes = m.sizes(&Style { kv_heads_required: true, ..Style::LLAMA })?;
+    let rope = m.rope(RopeReading::whole(sizes.head_dim, 10_000.0))?;
+    let span = match m.config.or_default("sliding_window", 4096)? {
+        Some(window) => schedules::window(&m.config, window)?,
+        None => Span::Full,
     };
-    describe_with(blueprint, &Differences { spans, ..Differences::default() })
+    m.decoder(&sizes, |layer| {
+        let attention = layer.at("self_attn").attention(&sizes, AttentionBias::default());
+        let attention = attention.rotary(&rope).span(span);
+        Ok(layer.pre_norm(&sizes, attention, layer.at("mlp").gated(&sizes, false)))
+    })
 }

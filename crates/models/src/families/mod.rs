@@ -1,27 +1,97 @@
-//! One file per model family: which shared parts it wires, and how.
+//! One file per model family: the parts it wires, and how.
 
+mod cohere2;
+mod deepseek_v2;
+mod deepseek_v3;
+mod falcon_h1;
+mod gated_hybrid;
+mod gemma;
 mod gemma2;
 mod gemma3_text;
+mod gemma4;
+mod gemma4_geometry;
+mod gpt2;
+mod gpt_oss;
+mod latent;
 mod llama;
+mod mamba2;
 mod mistral;
+mod phi3;
 mod qwen2;
 mod qwen3;
+mod qwen3_5;
+mod qwen3_5_moe;
+mod qwen3_moe;
+mod schedules;
 
-use crate::blueprint::positive;
-use crate::parts::Span;
-use crate::{Blueprint, Decoder, ModelError};
+use crate::blueprint::AttentionBias;
+use crate::parts::{Rope, RopeReading, Span};
+use crate::reading::Read;
+use crate::source::Root;
+use crate::{Blueprint, Decoder, ModelError, Style};
 use stablemate_checkpoint::RawConfig;
 
-type Describe = fn(Blueprint<'_>) -> Result<Decoder, ModelError>;
+type Describe = fn(&Blueprint) -> Result<Decoder, ModelError>;
 
 /// Every family by its `model_type`.
 const FAMILIES: &[(&str, Describe)] = &[
+    ("cohere2", cohere2::describe),
+    ("deepseek_v2", deepseek_v2::describe),
+    ("deepseek_v3", deepseek_v3::describe),
+    ("falcon_h1", falcon_h1::describe),
     ("gemma2", gemma2::describe),
     ("gemma3_text", gemma3_text::describe),
+    ("gemma4_text", gemma4::describe),
+    ("gemma4_unified_text", gemma4::describe_unified),
+    ("gpt2", gpt2::describe),
+    ("gpt_oss", gpt_oss::describe),
+    ("kimi_k2", deepseek_v3::describe),
     ("llama", llama::describe),
+    ("mamba2", mamba2::describe),
     ("mistral", mistral::describe),
+    ("phi3", phi3::describe),
     ("qwen2", qwen2::describe),
     ("qwen3", qwen3::describe),
+    ("qwen3_5_moe_text", qwen3_5_moe::describe),
+    ("qwen3_5_text", qwen3_5::describe),
+    ("qwen3_moe", qwen3_moe::describe),
+];
+
+/// Tensors of the eyes and ears of wrapped models.
+const SENSES: &[&str] = &[
+    "model.visual.*",
+    "visual.*",
+    "*vision_tower.*",
+    "*audio_tower.*",
+    "*embed_vision.*",
+    "*embed_audio.*",
+    "*multi_modal_projector.*",
+    "*vision_embedder.*",
+];
+
+/// A model of several inputs around a text model, which is all that runs here.
+struct Wrapper {
+    model_type: &'static str,
+    /// `model_type` of a text configuration that has none.
+    text: &'static str,
+    /// Whether the head is the embedding's table where the wrapper's configuration is silent.
+    tied: bool,
+}
+
+/// Every wrapper.
+const WRAPPERS: &[Wrapper] = &[
+    Wrapper { model_type: "gemma4", text: "gemma4_text", tied: true },
+    Wrapper { model_type: "gemma4_unified", text: "gemma4_unified_text", tied: true },
+    Wrapper { model_type: "qwen3_5", text: "qwen3_5_text", tied: false },
+    Wrapper { model_type: "qwen3_5_moe", text: "qwen3_5_moe_text", tied: false },
+];
+
+/// Places of a wrapped text model's tensors, the plain one first.
+const ROOTS: &[(&str, &str)] = &[
+    ("model.", ""),
+    ("model.language_model.", ""),
+    ("language_model.model.", "language_model."),
+    ("model.language_model.model.", "model.language_model."),
 ];
 
 /// The `model_type`s that can be described.
@@ -29,92 +99,51 @@ pub fn supported() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().map(|(name, _)| *name)
 }
 
-pub(crate) fn describe(blueprint: Blueprint<'_>) -> Result<Decoder, ModelError> {
-    let model_type = blueprint.config.model_type()?;
+/// Describes the text model of a configuration.
+///
+/// # Errors
+/// An unknown family, and the family's own.
+pub(crate) fn describe(config: &RawConfig) -> Result<Decoder, ModelError> {
+    let model_type = config.model_type()?;
+    let Some(wrapper) = WRAPPERS.iter().find(|wrapper| wrapper.model_type == model_type) else {
+        return family(&Blueprint::new(config.clone()), &model_type);
+    };
+    let text = config.nested("text_config")?.ok_or_else(|| {
+        config.refuse("text_config", "absent", "the text model's configuration is needed")
+    })?;
+    let text_type: Option<String> = text.get("model_type")?;
+    let tied = config.flag("tie_word_embeddings", wrapper.tied)?;
+    let blueprint = Blueprint::wrapped(text, tied);
+    blueprint.roots(ROOTS.iter().map(|(model, outer)| Root::new(model, outer)).collect());
+    blueprint.ignore_tensors(SENSES);
+    // The parts for other inputs, and the tokens that stand for them.
+    config.ignore(WRAPPER_KEYS);
+    family(&blueprint, text_type.as_deref().unwrap_or(wrapper.text))
+}
+
+/// Keys of wrappers that say nothing about the text model.
+const WRAPPER_KEYS: &[&str] = &[
+    "vision_config",
+    "audio_config",
+    "image_token_id",
+    "video_token_id",
+    "audio_token_id",
+    "vision_start_token_id",
+    "vision_end_token_id",
+    "boa_token_id",
+    "boi_token_id",
+    "eoa_token_index",
+    "eoi_token_id",
+    "vision_soft_tokens_per_image",
+];
+
+fn family(blueprint: &Blueprint, model_type: &str) -> Result<Decoder, ModelError> {
     match FAMILIES.iter().find(|(name, _)| *name == model_type) {
         Some((_, describe)) => describe(blueprint),
         None => Err(ModelError::UnknownFamily {
             file: blueprint.config.source().to_path_buf(),
-            found: model_type,
+            found: model_type.to_string(),
             supported: supported().collect::<Vec<_>>().join(", "),
         }),
     }
-}
-
-/// The span of each layer: `layer_types` if the configuration has it, else `schedule(layer)`, which
-/// says whether a layer sees only the window.
-fn spans(
-    config: &RawConfig,
-    layers: usize,
-    window: Option<usize>,
-    schedule: impl Fn(usize) -> bool,
-) -> Result<Vec<Span>, ModelError> {
-    let unsupported = |key: &str, found: String, expected: String| {
-        let file = config.source().to_path_buf();
-        ModelError::Unsupported { file, key: key.to_string(), found, expected }
-    };
-    let windowed: Vec<bool> = match config.get::<Vec<String>>("layer_types")? {
-        None => (0..layers).map(schedule).collect(),
-        Some(types) => {
-            if types.len() != layers {
-                let expected = format!("num_hidden_layers is {layers}");
-                return Err(unsupported(
-                    "layer_types",
-                    format!("{} entries", types.len()),
-                    expected,
-                ));
-            }
-            let windowed = |name: &String| match name.as_str() {
-                "full_attention" => Ok(false),
-                "sliding_attention" => Ok(true),
-                _ => {
-                    let expected = "full_attention and sliding_attention are known".to_string();
-                    Err(unsupported("layer_types", format!("{name:?}"), expected))
-                }
-            };
-            types.iter().map(windowed).collect::<Result<_, _>>()?
-        }
-    };
-    let span = |windowed: bool| match (windowed, window) {
-        (false, _) => Ok(Span::Full),
-        (true, Some(length)) => self::window(config, length),
-        (true, None) => {
-            let expected = "layers with sliding attention need a window".to_string();
-            Err(unsupported("sliding_window", "absent".to_string(), expected))
-        }
-    };
-    windowed.into_iter().map(span).collect()
-}
-
-/// A window of `length` tokens, `sliding_window` of the configuration.
-fn window(config: &RawConfig, length: usize) -> Result<Span, ModelError> {
-    if length > 0 && length < 1 << 31 {
-        return Ok(Span::Window(length));
-    }
-    Err(ModelError::Unsupported {
-        file: config.source().to_path_buf(),
-        key: "sliding_window".to_string(),
-        found: length.to_string(),
-        expected: "a token must see at least itself and at most 2^31 - 1 tokens".to_string(),
-    })
-}
-
-/// `key`'s value: absent means `default`, null means none.
-fn or_default<T: stablemate_checkpoint::FromConfig>(
-    config: &RawConfig,
-    key: &str,
-    default: T,
-) -> Result<Option<T>, ModelError> {
-    let null = config.is_null(key);
-    let value = config.get(key)?;
-    Ok(if null { None } else { Some(value.unwrap_or(default)) })
-}
-
-/// For families whose class assumes a fixed number of key/value heads: the file has to say it (null
-/// means one per query head).
-fn require_kv_heads(config: &RawConfig) -> Result<(), ModelError> {
-    if !config.is_null("num_key_value_heads") {
-        config.require::<usize>("num_key_value_heads")?;
-    }
-    Ok(())
 }

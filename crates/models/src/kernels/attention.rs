@@ -3,7 +3,6 @@
 use super::cache::read;
 use super::one;
 use crate::dimensions::{BLOCK, CONTEXT, HEAD_DIM, PAGE, SEQUENCE, SLOT, TOKEN};
-use crate::parts::Span;
 use stablemate_graph::{Builder, Direction, Kernel, Label, Value};
 
 /// Where the tokens of a step are and what they may see.
@@ -15,6 +14,15 @@ pub struct Addresses<'b> {
     pub sequences: Value<'b>,
     /// `[S, M]` i32: blocks of each sequence in order; unused entries are 0.
     pub block_tables: Value<'b>,
+}
+
+/// Which earlier tokens a token sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// All of its sequence.
+    Full,
+    /// The latest `n`, itself included.
+    Window(usize),
 }
 
 /// Static parameters of [`attention`].

@@ -17,13 +17,8 @@ pub fn linear<'b>(
 }
 
 /// Products of the same `x` with several weights.
-pub fn linears<'b, const N: usize>(
-    x: Value<'b>,
-    live: Value<'b>,
-    weights: [Weight<'b>; N],
-) -> [Value<'b>; N] {
-    let results = products(x, live, &weights, None);
-    std::array::from_fn(|n| results[n])
+pub fn linears<'b>(x: Value<'b>, live: Value<'b>, weights: &[Weight<'b>]) -> Vec<Value<'b>> {
+    products(x, live, weights, None)
 }
 
 fn products<'b>(

@@ -6,7 +6,8 @@
 //! | `stablemate.` | operands | results | attributes |
 //! |---|---|---|---|
 //! | `linear` | `x [T, I]` f32, `live [T]` i32, weights `[O_n, I]`, and with `residual` = 1: residual `[T, O_1]` f32 (one weight only) | `[T, O_n]` f32, one per weight | `weights`, `residual` (0 or 1) |
-//! | `gated` | `x [T, I]` f32, `live [T]` i32, weights gate and up `[O, I]` | `[T, O]` f32: `activation(x · gate) · (x · up)` | `weights`, `activation` (`silu`, `gelu_tanh`, `relu`) |
+//! | `gated` | `x [T, I]` f32, `live [T]` i32, weights gate and up `[O, I]` | `[T, O]` f32: `activation(x · gate) · (x · up)` | `weights`, `activation` (`silu`, `gelu_tanh`, `gelu`, `relu`, `relu2`) |
+//! | `experts` | `x [T, D]` f32, `live [T]` i32, `chosen [T, N]` i32, `weights [T, N]` f32, weights of all experts: with `gated` = 1 gate and up `[X, F, D]`, otherwise up alone, and down `[X, D, F]`; with `biases` = 1 a bias `[X, O]` f32 for each weight; with `residual` = 1: residual `[T, D]` f32 | `[T, D]` f32: `Σₙ weights[t, n] · down(activation(gate(x), up(x)))` of the experts `chosen[t, n]` | `weights`, `features` (`F`), `activation` (as of `gated`, or `clamped_swiglu` with the attributes `alpha` and `limit`), `gated`, `biases`, `residual` (0 or 1) |
 //! | `embed` | table `[V, D]`, tokens `[T]` i32 | `[T, D]` f32 | `weights` |
 //! | `write_cache` | pool `[B, L, K, W']`, slots `[T, 2]` i32 (block, place in it), update `[T, K, W]` f32 | the pool, **overwriting operand 0** | |
 //! | `attention` | query `[T, K, G, H]` f32, keys pool `[B, L, K, H']`, values pool `[B, L, K, E']`, positions `[T]` i32, sequences `[T]` i32, block tables `[S, M]` i32, and with `sinks` = 1: sinks `[K, G]` f32 | `[T, K, G, E]` f32 | `scale`, `window` (0: none), `softcap` (0: none), `sinks` (0 or 1) |
@@ -16,7 +17,9 @@
 //!
 //! - `weights` names the [`Storage`] of each weight operand in order, separated by `", "`; [`storages`] reads it.
 //!   A weight is passed as [`Storage::argument`] says: f32 and f16 as they are, bf16 as i16, packed ones as
-//!   `[tiles, words, 16]` i32, whose number of rows stands in the result's type (for `embed`: columns).
+//!   `[tiles, words, 16]` i32, whose number of rows stands in the result's type (for `embed`: columns). The weights of
+//!   `experts` are stacks of `X` such.
+//! - `chosen` numbers experts; a number beyond the ends is taken as the nearest one. An expert may be chosen twice.
 //! - `live` is negative for rows of padding. Their results mean nothing (a kernel may leave out or zero them);
 //!   the decompositions compute them like any other.
 //! - Pools hold f32, i16 (the bits of f16) or i8, as [`CacheElement`] says; `W'` is `W`, in i8 pools `W + 4`.
@@ -30,17 +33,19 @@ mod cache;
 mod convolve;
 mod delta_rule;
 mod embed;
+mod experts;
 mod half;
 mod linear;
 mod recurrence;
 mod scan;
 mod unpack;
 
-pub use attention::{Addresses, Attention, attention};
+pub use attention::{Addresses, Attention, Span, attention};
 pub use cache::write;
 pub use convolve::convolve;
 pub use delta_rule::{DeltaRule, delta_rule};
 pub use embed::embed;
+pub use experts::{Experts, Inner, Routing, experts};
 pub use linear::{gated, linear, linears};
 pub use recurrence::StateAddresses;
 pub use scan::{Scan, scan};
@@ -48,7 +53,7 @@ pub use scan::{Scan, scan};
 use crate::{ParamEntry, Storage, UnknownStorage};
 use stablemate_graph::{Attribute, Dimension, Kernel, Label, Value};
 
-/// A matrix as kernels take it.
+/// A matrix, or a stack of matrices, as kernels take it.
 #[derive(Clone, Copy, Debug)]
 pub struct Weight<'b> {
     /// The graph's argument.
@@ -59,25 +64,29 @@ pub struct Weight<'b> {
     pub rows: Dimension,
     /// `I`.
     pub columns: Dimension,
+    /// `X`, of a stack `[X, O, I]`.
+    pub stack: Option<Dimension>,
 }
 
 impl<'b> Weight<'b> {
     /// The parameter `entry`, of which the graph's argument is `value`.
     pub fn new(value: Value<'b>, entry: &ParamEntry) -> Self {
-        // Parameters of another rank fail where they are used.
-        let none = Label("None").of(0);
-        let [rows, columns] = *entry.ty.dimensions else {
-            return Self { value, storage: entry.storage, rows: none, columns: none };
+        let (stack, rows, columns) = match *entry.ty.dimensions {
+            [rows, columns] => (None, rows, columns),
+            [stack, rows, columns] => (Some(stack), rows, columns),
+            // Parameters of another rank fail where they are used.
+            _ => (None, Label("None").of(0), Label("None").of(0)),
         };
-        Self { value, storage: entry.storage, rows, columns }
+        Self { value, storage: entry.storage, rows, columns, stack }
     }
 
     /// The same weight as an operand of a decomposition.
     fn inside<'d>(self, value: Value<'d>) -> Weight<'d> {
-        Weight { value, storage: self.storage, rows: self.rows, columns: self.columns }
+        let Self { storage, rows, columns, stack, .. } = self;
+        Weight { value, storage, rows, columns, stack }
     }
 
-    /// `[O, I]` f32.
+    /// `[O, I]` f32, with the dimensions of a stack or a choice before.
     fn dense(self) -> Value<'b> {
         match self.storage {
             Storage::Dense(_) => half::widen(self.value),

@@ -19,9 +19,12 @@ const MEMBER: Label = Label("Member");
 const SUPER_BLOCK: Label = Label("SuperBlock");
 const PART: Label = Label("Part");
 
-/// The words `[O, Word]` of the rows of a packed weight `[Tile, Word, Lane]`.
+/// The words `[.., O, Word]` of the rows of packed weights `[.., Tile, Word, Lane]`.
 pub(super) fn rows<'b>(packed: Value<'b>, rows: Dimension) -> Value<'b> {
-    let all = packed.transpose(&[TILE, LANE, WORD]).merge(&[TILE, LANE], rows.label);
+    let labels = packed.ty().dimensions.iter().map(|dimension| dimension.label).collect::<Vec<_>>();
+    let stack = labels.strip_suffix(&[TILE, WORD, LANE]).unwrap_or_default();
+    let order = [stack, &[TILE, LANE, WORD]].concat();
+    let all = packed.transpose(&order).merge(&[TILE, LANE], rows.label);
     if all.size(rows.label) == rows.size { all } else { all.slice(rows.label, 0..rows.size) }
 }
 

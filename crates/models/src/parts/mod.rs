@@ -2,47 +2,46 @@
 
 mod activation;
 mod attention;
-mod block;
+mod beside;
+mod delta_net;
+mod experts;
 mod feed_forward;
+mod latent;
+mod layer;
+mod mamba2;
 mod norm;
+mod per_layer;
+mod position;
 pub mod rope;
+mod router;
 mod trigonometry;
 
-pub use activation::Activation;
-pub use attention::{Gqa, Span};
-pub use block::{Block, PreNorm, Sandwich};
-pub use feed_forward::Gated;
-pub use norm::{Norm, NormKind};
-pub use rope::Rope;
+pub use crate::kernels::Span;
+pub use activation::{Activation, GatedActivation};
+pub use attention::{GateFunction, Gqa, KeysValues, OutputGate, QueryGrowth, softplus};
+pub use beside::Beside;
+pub use delta_net::DeltaNet;
+pub use experts::{ExpertNetworks, Experts, Weighed};
+pub use feed_forward::{Gated, Multiplied, Plain};
+pub use latent::{Latent, LatentQuery};
+pub use layer::{Block, Branch, Layer, Scaled};
+pub use mamba2::{GatedNorm, Mamba2};
+pub use norm::{HeadNorm, Norm, NormExtent, NormKind};
+pub use per_layer::{PerLayer, PerLayerNetwork};
+pub use position::{Alibi, Position};
+pub use rope::{Rope, RopeReading};
+pub use router::{Groups, Router, Score};
 pub use trigonometry::cosine_and_sine;
 
 use crate::{Param, Step};
 use stablemate_graph::Value;
 use std::fmt;
 
-/// Mixes tokens: attention, and whatever takes its place. `x [T, D] → [T, D]`.
-pub trait Mixer: fmt::Debug + Send + Sync {
-    /// Appends the mixer to the step's graph. Its output is added to the `residual [T, D]` if there is one:
+/// A part of a layer, `x [T, D] → [T, D]`: attention, another mixer of tokens, or a network that works
+/// on each token by itself.
+pub trait Part: fmt::Debug + Send + Sync {
+    /// Appends the part to the step's graph. Its output is added to the `residual [T, D]` if there is one:
     /// the last product does that on the way.
-    fn forward<'b>(&self, step: &Step<'b>, x: Value<'b>, residual: Option<Value<'b>>) -> Value<'b>;
-    /// One phrase for descriptions.
-    fn describe(&self) -> String;
-    /// The state it keeps and the number of latest tokens it ever reads (`None`: all).
-    fn span(&self) -> Span;
-    /// The longest sequence it is made for, if the configuration counts `positions`: position
-    /// embeddings may stretch them.
-    fn context(&self, positions: usize) -> usize {
-        positions
-    }
-    /// Whether the step needs the length of each token's sequence.
-    fn needs_lengths(&self) -> bool {
-        false
-    }
-}
-
-/// Works on each token by itself: `x [T, D] → [T, D]`.
-pub trait FeedForward: fmt::Debug + Send + Sync {
-    /// Appends the network to the step's graph. Its output is added to the `residual [T, D]` if there is one.
     fn forward<'b>(&self, step: &Step<'b>, x: Value<'b>, residual: Option<Value<'b>>) -> Value<'b>;
     /// One phrase for descriptions.
     fn describe(&self) -> String;

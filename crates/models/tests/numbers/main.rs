@@ -2,6 +2,7 @@
 
 mod cache;
 mod evaluate;
+mod experts;
 mod generation;
 #[path = "../interpreter/mod.rs"]
 mod interpreter;

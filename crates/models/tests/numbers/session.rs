@@ -5,13 +5,14 @@ use stablemate_checkpoint::RawConfig;
 use stablemate_fixtures::{Case, Dtype, TensorSpec};
 use stablemate_graph::{ElementType, Module, TensorType};
 use stablemate_models::{
-    BLOCK_LENGTH, Bucket, CacheElement, Decoder, EntryPoint, ModelError, Output, StepArgument,
+    BLOCK_LENGTH, Bucket, CacheElement, Decoder, EntryPoint, ModelError, Output, ParamEntry,
+    StepArgument,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Blocks that a sequence may have; more than any sequence here needs.
-const PAGES: usize = 6;
+const PAGES: usize = 8;
 /// Blocks of the pools.
 const BLOCKS: usize = 2 * PAGES + 3;
 
@@ -68,14 +69,13 @@ impl Session {
         decoder.set_cache_element(cache);
         let tensors = &case.expected.tensors;
         let find = |name: &str| tensors.iter().find(|tensor| tensor.name == name);
+        decoder.params.choose_root(|name| find(name).is_some());
         let known = |name: &str| -> Result<_, ModelError> {
             Ok(find(name).map(|tensor| (tensor.shape.clone(), element(tensor).into())))
         };
         decoder.params.bind(&path, known).unwrap();
-        let parameter = |ty: &TensorType, name: &str| Arc::new(parameter(find(name).unwrap(), ty));
-        let entries = decoder.params.entries();
-        let parameters =
-            entries.iter().map(|entry| parameter(&entry.argument(), &entry.name)).collect();
+        let parameter = |entry: &ParamEntry| Arc::new(parameter(entry, find));
+        let parameters = decoder.params.entries().iter().map(parameter).collect();
         // What a pool holds before anything is written must not matter.
         let garbage = |ty: TensorType| {
             let count = ty.elements().unwrap();
@@ -159,15 +159,43 @@ fn element(tensor: &TensorSpec) -> ElementType {
         Dtype::Float32 => ElementType::F32,
         Dtype::Bfloat16 => ElementType::Bf16,
         Dtype::Float16 => ElementType::F16,
+        Dtype::Uint8 => panic!("{}: packed weights", tensor.name),
     }
 }
 
-fn parameter(tensor: &TensorSpec, ty: &TensorType) -> Tensor {
-    let values = tensor.values();
-    if ty.element == ElementType::F32 {
-        return Tensor::new(ty, Data::Float(values));
+/// The rows of the parameter's layout, one after the other.
+fn parameter<'t>(entry: &ParamEntry, find: impl Fn(&str) -> Option<&'t TensorSpec>) -> Tensor {
+    let sizes = entry.ty.sizes();
+    let columns = if sizes.len() < 2 { 1 } else { *sizes.last().unwrap() };
+    let mut values = Vec::new();
+    for piece in &entry.layout().0 {
+        let all = find(&piece.tensor).unwrap().values();
+        let all = if piece.transposed { transposed(&all, &piece.shape) } else { all };
+        for n in 0..piece.rows.len() {
+            let row = piece.rows.at(n);
+            values.extend_from_slice(&all[row * columns..(row + 1) * columns]);
+        }
     }
-    let bytes = tensor.dtype.bytes(&values);
+    let ty = entry.argument();
+    match ty.element {
+        ElementType::F32 => Tensor::new(&ty, Data::Float(values)),
+        _ => stored(&ty, &values, find(&entry.layout().0[0].tensor).unwrap().dtype),
+    }
+}
+
+/// The last two dimensions exchanged.
+fn transposed(values: &[f32], shape: &[usize]) -> Vec<f32> {
+    let [.., inner, outer] = *shape else { panic!("{shape:?} has no two dimensions") };
+    let matrix = |matrix: &[f32]| -> Vec<f32> {
+        let at = |n: usize| matrix[n % inner * outer + n / inner];
+        (0..inner * outer).map(at).collect()
+    };
+    values.chunks(inner * outer).flat_map(matrix).collect()
+}
+
+/// Values in half precision, as their bits.
+fn stored(ty: &TensorType, values: &[f32], dtype: Dtype) -> Tensor {
+    let bytes = dtype.bytes(values);
     let bits = bytes.chunks(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]).into());
     Tensor::new(ty, Data::Integer(bits.collect()))
 }

@@ -14,17 +14,45 @@ use stablemate_models::{ParamEntry, Storage, UnknownStorage};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A weight `[O, I]` as an argument, and its values.
-struct Stored {
-    storage: Storage,
-    rows: Dimension,
-    columns: Dimension,
-    argument: (TensorType, Data),
-    values: Vec<f32>,
+/// A weight `[O, I]` as an argument, and its values; or a stack of such.
+pub struct Stored {
+    pub storage: Storage,
+    pub rows: Dimension,
+    pub columns: Dimension,
+    pub stack: Option<Dimension>,
+    pub argument: (TensorType, Data),
+    pub values: Vec<f32>,
 }
 
 impl Stored {
-    fn random(random: &mut Random, storage: Storage, rows: Dimension, columns: Dimension) -> Self {
+    /// Matrices one after the other.
+    pub fn stack(
+        random: &mut Random,
+        storage: Storage,
+        stack: Dimension,
+        rows: Dimension,
+        columns: Dimension,
+    ) -> Self {
+        let each = (0..stack.size).map(|_| Self::random(random, storage, rows, columns));
+        let (mut floats, mut integers, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        for one in each {
+            match one.argument.1 {
+                Data::Float(data) => floats.extend(data),
+                Data::Integer(data) => integers.extend(data),
+            }
+            values.extend(one.values);
+        }
+        let data = if floats.is_empty() { Data::Integer(integers) } else { Data::Float(floats) };
+        let argument = (storage.argument(&[stack, rows, columns]), data);
+        Self { storage, rows, columns, stack: Some(stack), argument, values }
+    }
+
+    pub fn random(
+        random: &mut Random,
+        storage: Storage,
+        rows: Dimension,
+        columns: Dimension,
+    ) -> Self {
         let ty = storage.argument(&[rows, columns]);
         let count = rows.size * columns.size;
         let signed = |bits: u16| i32::from(bits as i16);
@@ -45,7 +73,7 @@ impl Stored {
                 (Data::Float(values.clone()), values)
             }
         };
-        Self { storage, rows, columns, argument: (ty, data), values }
+        Self { storage, rows, columns, stack: None, argument: (ty, data), values }
     }
 
     /// `x · weight` in f64, for each row of `x`.
@@ -68,9 +96,11 @@ macro_rules! weight {
             storage: $stored.storage,
             rows: $stored.rows,
             columns: $stored.columns,
+            stack: $stored.stack,
         }
     };
 }
+pub(crate) use weight;
 
 /// Words of random codes and reasonable scales, and what `stablemate-encodings` unpacks from them.
 fn packed(random: &mut Random, packing: Packing, rows: usize, columns: usize) -> (Data, Vec<f32>) {
@@ -191,7 +221,7 @@ fn several_weights_share_a_product_and_a_residual_is_added() {
     arguments.extend(all.map(|stored| stored.argument.clone()));
     let results = evaluate(arguments, |_, x| {
         let weights = [weight!(query, x[3]), weight!(key, x[4]), weight!(value, x[5])];
-        let products = kernels::linears(x[0], x[1], weights);
+        let products = kernels::linears(x[0], x[1], &weights);
         assert_eq!(products[1].ty().dimensions, [TOKEN.of(3), KEY.of(8)]);
         assert_eq!(products[2].ty().dimensions, [TOKEN.of(3), VALUE.of(8)]);
         let mut results = products.to_vec();
@@ -211,7 +241,8 @@ fn several_weights_share_a_product_and_a_residual_is_added() {
 fn gates_are_activated() {
     let mut random = Random(4);
     let columns = MODEL.of(64);
-    for activation in [Activation::Silu, Activation::GeluTanh, Activation::Relu] {
+    for activation in [Activation::Silu, Activation::GeluTanh, Activation::Relu, Activation::Relu2]
+    {
         let mut of =
             |name: &str| Stored::random(&mut random, storage(name), FEATURE.of(20), columns);
         let (gate, up) = (of("f16"), of("q8 group 32 centred F16"));
@@ -228,6 +259,8 @@ fn gates_are_activated() {
                 0.5 * x * (1.0 + inner.tanh())
             }
             Activation::Relu => x.max(0.0),
+            Activation::Relu2 => x.max(0.0).powi(2),
+            Activation::Gelu => unreachable!("it has a test of its own"),
         };
         let (gates, ups) = (gate.product(floats(&x.1)), up.product(floats(&x.1)));
         let expected: Vec<f64> = gates.iter().zip(ups).map(|(g, u)| activated(*g) * u).collect();

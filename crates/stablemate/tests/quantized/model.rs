@@ -189,6 +189,7 @@ fn write(tensors: Tensors, dtype: Dtype, tied: bool, directory: &Path) {
         Dtype::Float32 => ("F32", "float32"),
         Dtype::Float16 => ("F16", "float16"),
         Dtype::Bfloat16 => ("BF16", "bfloat16"),
+        Dtype::Uint8 => panic!("a model of bytes"),
     };
     std::fs::create_dir_all(directory).unwrap();
     let config = json!({
