@@ -95,3 +95,5 @@ pub const UNIT: Label = Label("Unit");
 pub const EXPERT_GROUP: Label = Label("ExpertGroup");
 /// Elements of a latent, of which keys and values are made.
 pub const LATENT: Label = Label("Latent");
+/// `Z`: elements of a state space.
+pub const STATE: Label = Label("State");

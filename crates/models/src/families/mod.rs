@@ -3,6 +3,7 @@
 mod cohere2;
 mod deepseek_v2;
 mod deepseek_v3;
+mod falcon_h1;
 mod gated_hybrid;
 mod gemma;
 mod gemma2;
@@ -10,8 +11,10 @@ mod gemma3_text;
 mod gemma4;
 mod gemma4_geometry;
 mod gpt2;
+mod gpt_oss;
 mod latent;
 mod llama;
+mod mamba2;
 mod mistral;
 mod phi3;
 mod qwen2;
@@ -35,13 +38,16 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("cohere2", cohere2::describe),
     ("deepseek_v2", deepseek_v2::describe),
     ("deepseek_v3", deepseek_v3::describe),
+    ("falcon_h1", falcon_h1::describe),
     ("gemma2", gemma2::describe),
     ("gemma3_text", gemma3_text::describe),
     ("gemma4_text", gemma4::describe),
     ("gemma4_unified_text", gemma4::describe_unified),
     ("gpt2", gpt2::describe),
+    ("gpt_oss", gpt_oss::describe),
     ("kimi_k2", deepseek_v3::describe),
     ("llama", llama::describe),
+    ("mamba2", mamba2::describe),
     ("mistral", mistral::describe),
     ("phi3", phi3::describe),
     ("qwen2", qwen2::describe),
