@@ -44,7 +44,8 @@ const SNAPSHOT: u32 = 2;
 #[derive(Debug)]
 pub struct Generator<R> {
     runner: R,
-    /// The tokens whose keys and values are in the cache, in order. The state in [`LIVE`] is theirs.
+    /// The tokens whose keys and values are in the cache, in order. The state in [`LIVE`] is
+    /// theirs.
     cached: Vec<u32>,
     /// How many of the cached tokens led to the state in [`SNAPSHOT`]; 0 if it holds nothing.
     snapshot: usize,
@@ -161,7 +162,8 @@ impl<R: Runner> Generator<R> {
             let start = self.cached.len();
             let end = tokens.len().min(start + self.runner.step_tokens());
             let end = if start < border { end.min(border) } else { end };
-            // After a failed step the content of the cache is unknown: it is dropped until one succeeds.
+            // After a failed step the content of the cache is unknown: it is dropped until one
+            // succeeds.
             let mut cached = std::mem::take(&mut self.cached);
             let snapshot = std::mem::take(&mut self.snapshot);
             logits = self.step(tokens, start..end, prompt)?;

@@ -126,9 +126,9 @@ impl Journal {
 
 type Logits = Box<dyn Fn(&[u32]) -> Vec<f32> + Send>;
 
-/// The runner. Logits are a function of a sequence's tokens as they are found in its cache. If it keeps
-/// state, that of a sequence is all its tokens since position 0: a running hash without collisions, so
-/// that a wrong slot, a wrong copy, or a token left out or processed twice shows.
+/// The runner. Logits are a function of a sequence's tokens as they are found in its cache. If it
+/// keeps state, that of a sequence is all its tokens since position 0: a running hash without
+/// collisions, so that a wrong slot, a wrong copy, or a token left out or processed twice shows.
 pub struct Fake {
     settings: FakeSettings,
     logits: Logits,

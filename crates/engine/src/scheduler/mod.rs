@@ -162,8 +162,8 @@ impl Scheduler {
         self.ids
     }
 
-    /// Records what a step that succeeded has computed. The copies returned make snapshots of states
-    /// as the step left them; they must be carried out, in order, before the next step.
+    /// Records what a step that succeeded has computed. The copies returned make snapshots of
+    /// states as the step left them; they must be carried out, in order, before the next step.
     pub fn complete(&mut self, step: &Step) -> Vec<StateCopy> {
         let mut copies = Vec::new();
         for part in &step.parts {
