@@ -21,5 +21,6 @@ pub use checkpoint::{Checkpoint, Format};
 pub use config::{FromConfig, RawConfig};
 pub use encoding::{BlockType, Encoding, Float};
 pub use error::Error;
+pub use file::read_text;
 pub use quantize::{QuantizeOptions, Report, quantize_directory};
 pub use tensor::Tensor;

@@ -72,7 +72,13 @@ fn assemble(definition: Definition, names: Names) -> Tokenizer {
 }
 
 fn read(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+    stablemate_checkpoint::read_text(path).map_err(|error| match error {
+        stablemate_checkpoint::Error::Io { path, source } => Error::Read { path, source },
+        stablemate_checkpoint::Error::Malformed { path, message } => {
+            Error::Invalid { origin: path.display().to_string(), message }
+        }
+        other => Error::invalid(&path.display().to_string(), other.to_string()),
+    })
 }
 
 /// The object in a JSON file; an absent file is an empty object.

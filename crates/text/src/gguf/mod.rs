@@ -254,7 +254,7 @@ fn token_types(metadata: &Metadata, count: usize) -> Result<Vec<TokenType>, Erro
         Some(4) => Ok(TokenType::UserDefined),
         Some(5) => Ok(TokenType::Unused),
         Some(6) => Ok(TokenType::Byte),
-        _ => Err(wrong(key, &format!("entry {index} is {value:?}, not one of the types 1 to 6"))),
+        _ => Err(wrong(key, &format!("entry {index} is {value}, not one of the types 1 to 6"))),
     };
     values.iter().enumerate().map(kind).collect()
 }
@@ -279,7 +279,7 @@ fn strings<'a>(metadata: &'a Metadata, key: &str) -> Result<Option<Vec<&'a str>>
     let Some(values) = array(metadata, key)? else { return Ok(None) };
     let text = |(index, value): (usize, &'a Value)| match value {
         Value::String(text) => Ok(text.as_str()),
-        other => Err(wrong(key, &format!("entry {index} is {other:?}, not a string"))),
+        other => Err(wrong(key, &format!("entry {index} is {other}, not a string"))),
     };
     values.iter().enumerate().map(text).collect::<Result<_, _>>().map(Some)
 }
@@ -288,7 +288,7 @@ fn flag(metadata: &Metadata, key: &str) -> Result<Option<bool>, Error> {
     match metadata.get(key) {
         None => Ok(None),
         Some(Value::Bool(flag)) => Ok(Some(*flag)),
-        Some(other) => Err(wrong(key, &format!("is {other:?}; it must be true or false"))),
+        Some(other) => Err(wrong(key, &format!("is {other}; it must be true or false"))),
     }
 }
 

@@ -110,7 +110,7 @@ fn scores(metadata: &Metadata, vocabulary: &Vocabulary<'_>) -> Result<Vec<f64>, 
         Value::Float(score) if !score.is_nan() => Ok(*score),
         Value::Signed(score) => Ok(*score as f64),
         Value::Unsigned(score) => Ok(*score as f64),
-        other => Err(wrong(key, &format!("entry {index} is {other:?}, not a number"))),
+        other => Err(wrong(key, &format!("entry {index} is {other}, not a number"))),
     };
     values.iter().enumerate().map(score).collect()
 }
