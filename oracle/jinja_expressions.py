@@ -41,7 +41,8 @@ EXPRESSIONS = [
     "[{{ '{\\n'|indent(4, first=true) }}]", "[{{ 'a\\nb\\n\\nc'|indent }}]", "[{{ 'a\\nb\\n\\nc'|indent(2, true, true) }}]", "[{{ 'a\\nb'|indent('>') }}]",
     "[{{ ''|indent }}][{{ '\\n'|indent(1) }}][{{ 'a\\n\\n'|indent(1, blank=true) }}]", "[{{ lines|indent(1) }}]", "[{{ 'a\\nb'|indent(width=1, first=true) }}]",
     # safe text
-    "{{ '<b>'|safe + html }}", "{{ html + '<b>'|safe }}", "{{ '<b>'|safe ~ html }}", "{{ '<b>'|safe }}{{ html }}", "{{ html|e }}{{ html|escape|length }}", "{{ html|safe|upper }}",
+    "{{ '<b>'|safe + html }}", "{{ html + '<b>'|safe }}", "{{ '<b>'|safe ~ html }}", "{{ 'x' + ('<b>'|safe) + html + d|tojson }}", "{{ n * 'x' + '<b>'|safe }}", "{% set x = html|e + '<' %}{{ x }}{{ x|safe + '>' }}",
+    "{% if false %}{{ 'x'|nowhere }}{% endif %}a", "{{ 'x'|nowhere if false else 'b' }}", "{{ '<b>'|safe }}{{ html }}", "{{ html|e }}{{ html|escape|length }}", "{{ html|safe|upper }}",
     # raw
     "{% raw %}\nx{% endraw %}", "a {% raw %} {{ x }} {% endraw %} b", "a\n{%- raw -%}\n x \n{%- endraw -%}\n b", "{% raw %}x\n{% endraw %}\ny", "  {% raw %}\n\n {% endraw %}\n\nz",
     # Iteration

@@ -11,6 +11,9 @@ pub(super) const PERCENT: &str = "__percent__";
 /// The filter that lets a loop go through what Python can go through, and nothing else.
 pub(super) const ITERABLE: &str = "__iterable__";
 
+/// The filter that adds as Python does, where text marked as safe is among what is added.
+pub(super) const ADD: &str = "__add__";
+
 /// Filters whose result Python escapes what is added to.
 const SAFE: [&str; 4] = ["safe", "escape", "e", "forceescape"];
 
@@ -66,7 +69,6 @@ pub(super) fn string_length(code: &str) -> usize {
 /// What Jinja2 does and the engine cannot do.
 pub(super) fn rewrite(code: &str) -> Result<String, String> {
     let tokens = tokens(code);
-    refuse_safe_sums(&tokens)?;
     let mut output: Vec<String> = Vec::with_capacity(tokens.len());
     for (kind, token) in &tokens {
         output.push(match kind {
@@ -74,6 +76,7 @@ pub(super) fn rewrite(code: &str) -> Result<String, String> {
             _ => (*token).to_owned(),
         });
     }
+    safe_sums(&tokens, &mut output)?;
     slices(&tokens, &mut output);
     percents(&tokens, &mut output);
     loops(&tokens, &mut output);
@@ -173,14 +176,9 @@ fn percents(tokens: &[Token<'_>], output: &mut [String]) {
             continue;
         };
         let Some(end) = operand(tokens, sign + 1) else { continue };
-        let mut change = |at: usize, new: &dyn Fn(&str) -> String| {
-            if let Some(place) = output.get_mut(at) {
-                *place = new(place);
-            }
-        };
-        change(text, &|old| format!("({old}"));
-        change(sign, &|_| format!("|{PERCENT}("));
-        change(end - 1, &|old| format!("{old}))"));
+        change(output, text, |old| format!("({old}"));
+        change(output, sign, |_| format!("|{PERCENT}("));
+        change(output, end - 1, |old| format!("{old}))"));
     }
 }
 
@@ -226,39 +224,84 @@ fn loops(tokens: &[Token<'_>], output: &mut [String]) {
     }
 }
 
-/// Python escapes text that is added to text marked as safe; the engine would not.
-fn refuse_safe_sums(tokens: &[Token<'_>]) -> Result<(), String> {
-    let safe = |from: usize, to: usize| {
-        (from..to).any(|at| {
-            let filter = next(tokens, at + 1).and_then(|at| tokens.get(at));
-            is_sign(tokens, at, "|")
-                && matches!(filter, Some((Kind::Word, word)) if SAFE.contains(word))
-        })
-    };
-    for plus in (0..tokens.len()).filter(|at| is_sign(tokens, *at, "+")) {
-        let after = operand(tokens, plus + 1).is_some_and(|end| safe(plus + 1, end));
-        // Before: a filter without arguments, or brackets with one inside.
-        let at = (0..plus).rev().find(|at| tokens.get(*at).is_some_and(|t| t.0 != Kind::Space));
-        let before = at.is_some_and(|at| match tokens.get(at) {
-            Some((Kind::Word, word)) if SAFE.contains(word) => {
-                previous(tokens, at) == Some((Kind::Sign, "|"))
+/// `'a'|safe + b` becomes `(('a'|safe)|__add__(b))`: Python escapes what is added to text marked as safe.
+///
+/// # Errors
+/// Sums with such text whose operands are more than names, literals, brackets, and what follows them.
+fn safe_sums(tokens: &[Token<'_>], output: &mut [String]) -> Result<(), String> {
+    let mut done = Vec::new();
+    for start in 0..tokens.len() {
+        let operands = if begins_sum(tokens, start) { sum(tokens, start) } else { Vec::new() };
+        let safe = operands.iter().any(|(from, to)| is_safe(tokens, *from, *to));
+        if operands.len() < 2 || !safe {
+            continue;
+        }
+        let last = operands.len() - 1;
+        for (index, (from, to)) in operands.into_iter().enumerate() {
+            if index == 0 {
+                change(output, from, |old| format!("(({old}"));
+            } else {
+                let plus = (0..from).rev().find(|at| is_sign(tokens, *at, "+")).unwrap_or(from);
+                done.push(plus);
+                change(output, plus, |_| format!("|{ADD}("));
             }
-            Some((Kind::Sign, ")")) => {
-                let opens =
-                    |open: &usize| is_sign(tokens, *open, "(") && close(tokens, *open) == Some(at);
-                (0..at).rev().find(opens).is_some_and(|open| safe(open, at))
-            }
-            _ => false,
+            let close = if index == last { "))" } else { ")" };
+            change(output, to - 1, |old| format!("{old}{close}"));
+        }
+    }
+    for plus in (0..tokens.len()).filter(|at| is_sign(tokens, *at, "+") && !done.contains(at)) {
+        let after = operand(tokens, plus + 1).is_some_and(|end| is_safe(tokens, plus + 1, end));
+        let before = (0..plus).rev().find(|at| tokens.get(*at).is_some_and(|t| t.0 != Kind::Space));
+        let filter = before.is_some_and(|at| {
+            tokens.get(at).is_some_and(|(_, word)| SAFE.contains(word))
+                && previous(tokens, at) == Some((Kind::Sign, "|"))
         });
-        if before || after {
-            return Err(
-                "`+` beside text marked as safe, which Jinja2 escapes, is not supported; `~` \
-                        is"
-                .to_owned(),
-            );
+        if after || filter {
+            let message = "`+` beside text marked as safe, which Jinja2 escapes, is not supported \
+                           here; `~` is";
+            return Err(message.to_owned());
         }
     }
     Ok(())
+}
+
+/// Whether the token may begin a sum, by the one before it.
+fn begins_sum(tokens: &[Token<'_>], at: usize) -> bool {
+    let begins = |(kind, token): Token<'_>| match kind {
+        Kind::Sign => matches!(token, "{" | "(" | "[" | "," | "=" | "~" | ":" | "-"),
+        Kind::Word => ["if", "else", "and", "or", "not", "in"].contains(&token),
+        _ => false,
+    };
+    tokens.get(at).is_some_and(|token| token.0 != Kind::Space)
+        && previous(tokens, at).is_none_or(begins)
+}
+
+/// The operands of a sum that begins at `start`: one where there is no sum.
+fn sum(tokens: &[Token<'_>], start: usize) -> Vec<(usize, usize)> {
+    let mut operands = Vec::new();
+    let mut from = start;
+    while let Some(to) = operand(tokens, from) {
+        operands.push((from, to));
+        let plus = next(tokens, to).filter(|at| is_sign(tokens, *at, "+"));
+        let Some(at) = plus.and_then(|at| next(tokens, at + 1)) else { break };
+        from = at;
+    }
+    operands
+}
+
+/// Whether any of these tokens apply a filter that marks text as safe.
+fn is_safe(tokens: &[Token<'_>], from: usize, to: usize) -> bool {
+    (from..to).any(|at| {
+        let filter = next(tokens, at + 1).and_then(|at| tokens.get(at));
+        is_sign(tokens, at, "|")
+            && matches!(filter, Some((Kind::Word, word)) if SAFE.contains(word))
+    })
+}
+
+fn change(output: &mut [String], at: usize, new: impl FnOnce(&str) -> String) {
+    if let Some(place) = output.get_mut(at) {
+        *place = new(place);
+    }
 }
 
 /// The names of the filters that the code applies.
@@ -318,11 +361,13 @@ mod tests {
         ] {
             assert_eq!(rewrite(code).unwrap(), expected);
         }
-        for code in
-            ["{{ a|safe + b }}", "{{ a + b | e }}", "{{ (a|safe) + b }}", "{{ a + ('x'|safe) }}"]
-        {
-            assert!(rewrite(code).is_err(), "{code}");
+        for (code, expected) in [
+            ("{{ a|safe + b }}", "{{ ((a|safe) |__add__( b)) }}"),
+            ("{{ x ~ a + (b | e) + 'c' }}", "{{ x ~ ((a) |__add__( (b | e)) |__add__( 'c')) }}"),
+        ] {
+            assert_eq!(rewrite(code).unwrap(), expected);
         }
+        assert!(rewrite("{{ 2 * a + b|safe }}").is_err());
         for code in ["{{ a|safe ~ b + c }}", "{{ (a + b)|safe }}", "{{ safe + b }}"] {
             assert!(rewrite(code).is_ok(), "{code}");
         }

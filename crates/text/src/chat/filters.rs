@@ -20,6 +20,7 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     environment.add_filter("join", join);
     environment.add_filter("list", list);
     environment.add_filter("trim", trim);
+    environment.add_filter(code::ADD, sum);
     environment.add_filter(code::ITERABLE, iterable);
     environment
         .add_filter(code::PERCENT, |format: &str, value: &Value| percent::format(format, value));
@@ -145,6 +146,30 @@ fn indent(value: &Value, positional: Rest<Value>, named: Kwargs) -> Result<Value
         result.push_str(line);
     }
     Ok(if value.is_safe() { Value::from_safe_string(result) } else { Value::from(result) })
+}
+
+/// `left + right`, where text may be marked as safe: what is added to such text is escaped.
+fn sum(left: &Value, right: &Value) -> Result<Value, Error> {
+    if let Some((left_text, right_text)) = left.as_str().zip(right.as_str()) {
+        if !left.is_safe() && !right.is_safe() {
+            return Ok(Value::from([left_text, right_text].concat()));
+        }
+        let (left, right) = (escape(left)?, escape(right)?);
+        return Ok(Value::from_safe_string(python::text(&left)? + &python::text(&right)?));
+    }
+    match (left.kind(), right.kind()) {
+        (ValueKind::Number, ValueKind::Number) if left.is_integer() && right.is_integer() => {
+            let sum = i128::try_from(left.clone())?.checked_add(i128::try_from(right.clone())?);
+            sum.map(Value::from).ok_or_else(|| refusal("the sum is too large"))
+        }
+        (ValueKind::Number, ValueKind::Number) => {
+            Ok(Value::from(f64::try_from(left.clone())? + f64::try_from(right.clone())?))
+        }
+        (ValueKind::Seq, ValueKind::Seq) => {
+            Ok(Value::from(left.try_iter()?.chain(right.try_iter()?).collect::<Vec<Value>>()))
+        }
+        (left, right) => Err(refusal(format!("{left} and {right} cannot be added"))),
+    }
 }
 
 /// What Python can go through: not none, and of text its characters.

@@ -23,7 +23,7 @@ pub(super) fn prepare(
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     let mut result = String::with_capacity(source.len());
     let mut rest = source.as_str();
-    let mut macros = 0usize;
+    let (mut macros, mut branches) = (0usize, 0usize);
     while let Some((text, tag)) = next_tag(rest) {
         result.push_str(text);
         let end = match tag.get(..2) {
@@ -54,6 +54,8 @@ pub(super) fn prepare(
                 match name {
                     Some("macro") => macros += 1,
                     Some("endmacro") => macros = macros.saturating_sub(1),
+                    Some("if") => branches += 1,
+                    Some("endif") => branches = branches.saturating_sub(1),
                     _ => {}
                 }
                 let line = source.len() - rest.len() - inside.len();
@@ -64,8 +66,10 @@ pub(super) fn prepare(
                 if let Some(name) = unknown.filter(|_| macros > 0) {
                     return Err(refuse(format!("`{name}` in a macro is not supported")));
                 }
-                if let Some(name) = code::filters(inside).into_iter().find(|name| !has_filter(name))
-                {
+                // As in Jinja2, what may not be reached may be wrong.
+                let certain = branches == 0 && !code::uses(inside, "if");
+                let unknown = code::filters(inside).into_iter().find(|name| !has_filter(name));
+                if let Some(name) = unknown.filter(|_| certain) {
                     return Err(refuse(format!("there is no filter `{name}`")));
                 }
                 result.push_str(&code::rewrite(inside).map_err(refuse)?);
