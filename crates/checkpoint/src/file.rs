@@ -21,8 +21,8 @@ const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 /// The text of a configuration, an index or a tokenizer.
 ///
 /// # Errors
-/// The file cannot be read, is no regular file, is larger than any text of a checkpoint, is a pointer of
-/// Git LFS, or is not UTF-8 without a byte order mark.
+/// The file cannot be read, is no regular file, is larger than any text of a checkpoint, is a
+/// pointer of Git LFS, or is not UTF-8 without a byte order mark.
 pub fn read_text(path: &Path) -> Result<String, Error> {
     let file = open(path)?;
     let mut bytes = Vec::new();
@@ -142,7 +142,8 @@ impl MappedFile {
             if range.end > self.map.len() || range.is_empty() {
                 return;
             }
-            // What lies before and was let go earlier may have come back with the first page of the range.
+            // What lies before and was let go earlier may have come back with the first page of the
+            // range.
             let range = range.start.saturating_sub(FAULT_AROUND)..range.end;
             // SAFETY: on a file mapping that nobody writes to, MADV_DONTNEED only drops cached
             // pages: a later read finds the same bytes in the file. The range is inside the map.

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 use stablemate_checkpoint::gguf::{Conversion, Layout};
 use stablemate_checkpoint::{Checkpoint, Encoding, Float, Format, RawConfig};
-use stablemate_fixtures::{Case, Dtype, Error};
+use stablemate_fixtures::{Case, Dtype, Error, TensorValues};
 
 fn decoded(checkpoint: &Checkpoint, name: &str) -> Vec<f32> {
     let tensor = checkpoint.tensor(name).unwrap().unwrap_or_else(|| panic!("no {name}"));
@@ -107,10 +107,10 @@ fn gguf_files_have_the_same_tensors() {
         *architectures.entry(architecture.to_owned()).or_insert(0) += 1;
         assert_eq!(checkpoint.format(), Format::Gguf);
         let expected = case.gguf_tensors().unwrap();
-        let mut names: Vec<&str> = expected.iter().map(|(name, ..)| &**name).collect();
+        let mut names: Vec<&str> = expected.iter().map(|tensor| &*tensor.name).collect();
         names.sort_unstable();
         assert_eq!(checkpoint.tensor_names().collect::<Vec<_>>(), names, "{}", case.name());
-        for (name, shape, mut values) in expected {
+        for TensorValues { name, shape, mut values } in expected {
             let tensor = checkpoint.tensor(&name).unwrap().unwrap();
             assert_eq!((tensor.name(), tensor.shape()), (&*name, &*shape), "{}", case.name());
             let conversion = conversion(architecture, &name);

@@ -1,5 +1,5 @@
-//! What files of single architectures say in ways that no fixture has: further layers, fused experts,
-//! older layouts, contradictions.
+//! What files of single architectures say in ways that no fixture has: further layers, fused
+//! experts, older layouts, contradictions.
 
 mod support;
 

@@ -59,7 +59,8 @@ fn names_of_nothing_in_the_architecture() {
     ] {
         check(with(name, 32), &[&format!("tensor `{name}`: nothing of architecture `llama`")]);
     }
-    // Where factors would be left out, they are refused; in llama they are part of the configuration.
+    // Where factors would be left out, they are refused; in llama they are part of the
+    // configuration.
     let factors = |writer: &mut Writer| {
         writer.set("general.architecture", "qwen2".into());
         for (key, value) in std::mem::take(&mut writer.metadata) {

@@ -147,8 +147,8 @@ fn slices(tokens: &[Token<'_>], output: &mut [String]) {
     }
 }
 
-/// Where an operand that begins at `at` ends: a sign, a name, a literal or brackets, and what follows
-/// them with a point, brackets or a filter.
+/// Where an operand that begins at `at` ends: a sign, a name, a literal or brackets, and what
+/// follows them with a point, brackets or a filter.
 fn operand(tokens: &[Token<'_>], at: usize) -> Option<usize> {
     let mut at = next(tokens, at)?;
     while is_sign(tokens, at, "-") || is_sign(tokens, at, "+") {
@@ -224,10 +224,12 @@ fn loops(tokens: &[Token<'_>], output: &mut [String]) {
     }
 }
 
-/// `'a'|safe + b` becomes `(('a'|safe)|__add__(b))`: Python escapes what is added to text marked as safe.
+/// `'a'|safe + b` becomes `(('a'|safe)|__add__(b))`: Python escapes what is added to text marked as
+/// safe.
 ///
 /// # Errors
-/// Sums with such text whose operands are more than names, literals, brackets, and what follows them.
+/// Sums with such text whose operands are more than names, literals, brackets, and what follows
+/// them.
 fn safe_sums(tokens: &[Token<'_>], output: &mut [String]) -> Result<(), String> {
     let mut done = Vec::new();
     for start in 0..tokens.len() {

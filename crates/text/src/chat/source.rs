@@ -11,8 +11,9 @@ pub(super) struct Refused {
 
 /// `source` as the engine can compile it.
 ///
-/// `has_filter` says which filters there are. Line ends become `\n`, as in Jinja2. The tags `{% generation %}` and `{% endgeneration %}`, which transformers adds
-/// to mark what the assistant wrote, become scopes without effect. Code is changed by [`code::rewrite`].
+/// `has_filter` says which filters there are. Line ends become `\n`, as in Jinja2. The tags
+/// `{% generation %}` and `{% endgeneration %}`, which transformers adds to mark what the assistant
+/// wrote, become scopes without effect. Code is changed by [`code::rewrite`].
 ///
 /// # Errors
 /// What Jinja2 does and the engine cannot do.
@@ -36,8 +37,8 @@ pub(super) fn prepare(
         match tag_name(inside) {
             _ if inside.starts_with("{#") => result.push_str(inside),
             Some("raw") => {
-                // What follows is text, whatever it looks like. Jinja2 keeps the line end after the tag, which the
-                // engine takes away.
+                // What follows is text, whatever it looks like. Jinja2 keeps the line end after the
+                // tag, which the engine takes away.
                 result.push_str(inside);
                 if rest.starts_with('\n') && !inside.ends_with("-%}") {
                     result.push('\n');
