@@ -64,13 +64,24 @@ impl Checkpoint {
         let model = hugging_face::open(path)?;
         let generation = path.join("generation_config.json");
         let mut ids = Ids::default();
+        let config = &model.config;
         if let Some(value) = &model.generation_config {
             ids.add_json(value.get("eos_token_id"), value.get("bos_token_id"), &generation)?;
         }
-        let config = &model.config;
-        ids.add_json(config.peek("eos_token_id"), config.peek("bos_token_id"), config.source())?;
+        // As transformers takes them: config.json's count where generation_config.json has none.
+        let other = ids.ends.is_empty();
+        let end = |value: Option<&Value>| value.filter(|_| other).cloned();
+        ids.add_json(
+            end(config.peek("eos_token_id")).as_ref(),
+            config.peek("bos_token_id"),
+            config.source(),
+        )?;
         if let Some(text) = config.peek("text_config") {
-            ids.add_json(text.get("eos_token_id"), text.get("bos_token_id"), config.source())?;
+            ids.add_json(
+                end(text.get("eos_token_id")).as_ref(),
+                text.get("bos_token_id"),
+                config.source(),
+            )?;
         }
         Ok(Self {
             path: path.to_owned(),
@@ -140,8 +151,9 @@ impl Checkpoint {
         Some(self.path.join(name)).filter(|path| path.is_file())
     }
 
-    /// The ids that end a text, sorted: all that generation_config.json and config.json name, or
-    /// GGUF's end of sequence, of turn and of message. Empty if the files say nothing.
+    /// The ids that end a text, sorted: those of generation_config.json, where it has any, and
+    /// otherwise config.json's; GGUF's end of sequence, of turn and of message. Empty if the files say
+    /// nothing. The tokenizer's `eos_token`, with which chat templates end a turn, is not among them.
     pub fn end_of_sequence_ids(&self) -> Vec<u32> {
         self.end_of_sequence_ids.clone()
     }

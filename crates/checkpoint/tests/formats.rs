@@ -346,7 +346,8 @@ fn a_configuration_alone() {
     let checkpoint = Checkpoint::open(directory.path()).unwrap();
     assert!(!checkpoint.has_weights());
     assert!(checkpoint.tensor("model.norm.weight").unwrap().is_none());
-    assert_eq!(checkpoint.end_of_sequence_ids(), [7, 201, 202]);
+    // As in transformers, those of config.json (201, 202) count only if there are no others.
+    assert_eq!(checkpoint.end_of_sequence_ids(), [7, 202]);
     assert_eq!(checkpoint.bos_token_id(), Some(5));
     assert_eq!(checkpoint.generation_config().unwrap()["temperature"], 0.6);
     assert_eq!(
