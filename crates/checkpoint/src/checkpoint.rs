@@ -37,6 +37,21 @@ pub enum Format {
     Gguf,
 }
 
+/// Which vector stands for a text among those of its tokens (`pooling_type` of a GGUF file).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// All of them, each for its token.
+    None,
+    /// Their mean.
+    Mean,
+    /// The first.
+    First,
+    /// The last.
+    Last,
+    /// None: the model ranks pairs of texts.
+    Rank,
+}
+
 impl Checkpoint {
     /// Opens a directory or a .gguf file. Only headers are read; the rest is mapped into memory, so
     /// the files must not be changed while the checkpoint is in use.
@@ -161,6 +176,29 @@ impl Checkpoint {
     /// The id that starts a text, if the files name one; generation_config.json comes first.
     pub fn bos_token_id(&self) -> Option<u32> {
         self.bos_token_id
+    }
+
+    /// How an embedding model pools, if a GGUF file says it.
+    ///
+    /// # Errors
+    /// A number that llama.cpp does not know.
+    pub fn pooling(&self) -> Result<Option<Pooling>, Error> {
+        let Some(metadata) = &self.metadata else { return Ok(None) };
+        let architecture = metadata.string("general.architecture").unwrap_or_default();
+        let key = format!("{architecture}.pooling_type");
+        let Some(value) = metadata.get(&key) else { return Ok(None) };
+        match metadata.unsigned(&key) {
+            Some(0) => Ok(Some(Pooling::None)),
+            Some(1) => Ok(Some(Pooling::Mean)),
+            Some(2) => Ok(Some(Pooling::First)),
+            Some(3) => Ok(Some(Pooling::Last)),
+            Some(4) => Ok(Some(Pooling::Rank)),
+            _ => {
+                let message =
+                    format!("is {value}; 0 (none), 1 (mean), 2 (first), 3 (last) or 4 (rank)");
+                Err(Error::key(&self.path, key, message))
+            }
+        }
     }
 
     /// Whether there are tensors. A directory may have only a config.json, which is enough to

@@ -17,7 +17,7 @@ mod quantize;
 mod row_order;
 mod tensor;
 
-pub use checkpoint::{Checkpoint, Format};
+pub use checkpoint::{Checkpoint, Format, Pooling};
 pub use config::{FromConfig, RawConfig};
 pub use encoding::{BlockType, Encoding, Float};
 pub use error::Error;

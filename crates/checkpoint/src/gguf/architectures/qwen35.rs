@@ -13,7 +13,9 @@
 
 use serde_json::{Value as Json, json};
 
-use super::super::names::{ATTENTION, Conversion, GATED, Names, Rule, exact, weight};
+use super::super::names::{
+    ATTENTION, ATTENTION_BIASES, Conversion, GATED, Names, Rule, exact, weight,
+};
 use super::super::rope::Rotation;
 use super::super::source::{Config, Description, Sizes, Source};
 use super::gemma2::MODEL;
@@ -44,7 +46,7 @@ pub(super) const NAMES: Names = Names {
     layers: "model.layers",
     model: MODEL,
     layer: &[ATTENTION, NORMS, DELTA_NET, GATED],
-    companies: &[],
+    companies: &[ATTENTION_BIASES],
 };
 
 pub(super) fn describe(source: &Source) -> Result<Description, Error> {
@@ -72,7 +74,7 @@ pub(super) fn sizes(source: &Source) -> Result<(Sizes, usize), Error> {
 pub(super) fn mixers(source: &Source, sizes: &Sizes, config: &mut Config) -> Result<(), Error> {
     let keys = &source.keys;
     config.put("hidden_act", "silu");
-    config.put("attention_bias", false);
+    config.put("attention_bias", source.has_biases(ATTENTION_BIASES));
     config.put("attn_output_gate", true);
     source.rope(Rotation::partial(10_000.0), sizes, config)?;
     // Positions of images; those of text are alike in all sections.

@@ -1,6 +1,8 @@
 //! Qwen 3.5 with experts and a gated shared expert in every layer.
 
-use super::super::names::{ATTENTION, Conversion, EXPERTS, Names, Rule, exact, weight};
+use super::super::names::{
+    ATTENTION, ATTENTION_BIASES, Conversion, EXPERTS, Names, Rule, exact, weight,
+};
 use super::super::source::{Config, Description, RMS_EPSILON, Source};
 use super::gemma2::MODEL;
 use super::qwen35::{DELTA_NET, NORMS, mixers, sizes};
@@ -26,7 +28,7 @@ pub(super) const NAMES: Names = names(&[ATTENTION, NORMS, DELTA_NET, ROUTED, EXP
 pub(super) const FUSED_NAMES: Names = names(&[ATTENTION, NORMS, DELTA_NET, ROUTED, FUSED]);
 
 const fn names(layer: &'static [&'static [Rule]]) -> Names {
-    Names { layers: "model.layers", model: MODEL, layer, companies: &[] }
+    Names { layers: "model.layers", model: MODEL, layer, companies: &[ATTENTION_BIASES] }
 }
 
 pub(super) fn describe(source: &Source) -> Result<Description, Error> {
