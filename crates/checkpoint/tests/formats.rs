@@ -67,6 +67,35 @@ fn hugging_face_directories() {
     }
 }
 
+/// Experts in MXFP4, as transformers saves gpt-oss: the tensors of the GGUF file that is made of it.
+#[test]
+fn experts_in_mxfp4() {
+    let case = Case::open("gpt_oss");
+    let directory = tempfile::tempdir().unwrap();
+    case.write_checkpoint(directory.path()).unwrap();
+    let checkpoint = Checkpoint::open(directory.path()).unwrap();
+    let mut packed = 0;
+    for TensorValues { name, shape, values } in case.gguf_tensors().unwrap() {
+        // Hugging Face keeps biases of gate and up together.
+        if name.contains(".experts.") && name.ends_with(".bias") {
+            continue;
+        }
+        let tensor = checkpoint.tensor(&name).unwrap().unwrap_or_else(|| panic!("no {name}"));
+        assert_eq!(tensor.shape(), shape, "{name}");
+        assert_eq!(decoded(&checkpoint, &name), values, "{name}");
+        if name.contains(".experts.") {
+            assert_eq!(tensor.encoding(), Encoding::Mxfp4);
+            assert_eq!(tensor.bytes_len(), values.len() / 32 * 17);
+            assert!(tensor.packing().is_some());
+            packed += 1;
+        }
+    }
+    assert_eq!(packed, 9);
+    assert!(
+        !checkpoint.tensor_names().any(|name| name.contains("_blocks") || name.contains("_scales"))
+    );
+}
+
 #[test]
 fn shards() {
     let case = Case::open("qwen3");

@@ -1,6 +1,7 @@
 //! Hugging Face directories: config.json and safetensors.
 
 mod mlx;
+mod mxfp4;
 mod quantized;
 mod safetensors;
 mod weights;
@@ -37,7 +38,8 @@ pub(crate) fn open(directory: &Path) -> Result<Model, Error> {
     let config_path = directory.join(CONFIG);
     let config = RawConfig::from_json(&file::read_text(&config_path)?, &config_path)?;
     let quantization = mlx::Quantization::read(&config)?;
-    quantized::refuse_config(&config, quantization.is_some())?;
+    let mxfp4 = mxfp4::is_mxfp4(&config);
+    quantized::refuse_config(&config, quantization.is_some() || mxfp4)?;
     let generation_config = generation_config(&directory.join("generation_config.json"))?;
     let files = weights::find(directory)?
         .iter()
@@ -56,6 +58,9 @@ pub(crate) fn open(directory: &Path) -> Result<Model, Error> {
     }
     weights::check_index(directory, &files, &entries)?;
     quantized::refuse_tensors(directory, &entries)?;
+    if mxfp4 {
+        entries = mxfp4::join(&config, entries, &files)?;
+    }
     match &quantization {
         Some(quantization) => entries = mlx::join(quantization, entries, &files)?,
         None => mlx::refuse_scales(&config_path, &entries, &files)?,
