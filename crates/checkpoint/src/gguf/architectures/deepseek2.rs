@@ -61,8 +61,7 @@ pub(super) fn describe(source: &Source) -> Result<Description, Error> {
     routing(source, &sizes, experts, sigmoid, &mut config)?;
     source.rope_base(Some(10_000.0), &mut config)?;
     config.put_some("rope_scaling", scaling(source, sizes.context)?);
-    let further = keys.get::<usize>("nextn_predict_layers")?.unwrap_or(0);
-    Ok(Description::new(config, &NAMES, &sizes).followed_by(further))
+    Ok(Description::new(config, &NAMES, &sizes))
 }
 
 /// The sizes, the part of a query head that is not rotated, and the width of a value head. Newer

@@ -50,24 +50,10 @@ pub(super) const NAMES: Names = Names {
 };
 
 pub(super) fn describe(source: &Source) -> Result<Description, Error> {
-    let (sizes, further) = sizes(source)?;
+    let sizes = source.sizes()?;
     let mut config = source.transformer("qwen3_5_text", &sizes)?;
     mixers(source, &sizes, &mut config)?;
-    Ok(Description::new(config, &NAMES, &sizes).followed_by(further))
-}
-
-/// The sizes, and the number of layers that predict further tokens: `block_count` includes them.
-pub(super) fn sizes(source: &Source) -> Result<(Sizes, usize), Error> {
-    const FURTHER: &str = "nextn_predict_layers";
-    let sizes = source.sizes()?;
-    let further = source.keys.get::<usize>(FURTHER)?.unwrap_or(0);
-    match sizes.layers.checked_sub(further) {
-        Some(layers) if layers > 0 => Ok((Sizes { layers, ..sizes }, further)),
-        _ => {
-            let message = format!("is {further}; less than the {} layers is needed", sizes.layers);
-            Err(source.keys.wrong(FURTHER, message))
-        }
-    }
+    Ok(Description::new(config, &NAMES, &sizes))
 }
 
 /// The keys of both mixers.
