@@ -270,6 +270,7 @@ impl Blueprint {
             params,
             states,
             needs_lengths,
+            recomputed_beyond: None,
         })
     }
 }

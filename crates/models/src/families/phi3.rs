@@ -7,6 +7,7 @@ use super::{AttentionBias, Blueprint, Decoder, ModelError, RopeReading, Span, sc
 use crate::Style;
 use crate::dimensions::{FEATURE, KEY, MIXED, MODEL, QUERY, VALUE};
 use crate::parts::Gated;
+use crate::parts::rope::Frequencies;
 use crate::source::Rows;
 
 pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
@@ -23,7 +24,12 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
     };
     let (query, key) = (sizes.heads * sizes.head_dim, sizes.kv_heads * sizes.head_dim);
     let (model, features) = (MODEL.of(sizes.hidden), FEATURE.of(sizes.features));
-    m.decoder(&sizes, |layer| {
+    // The reference computes a sequence again when it outgrows the short factors.
+    let recomputed_beyond = match &rope.frequencies {
+        Frequencies::Long(long) => Some(long.original),
+        _ => None,
+    };
+    let decoder = m.decoder(&sizes, |layer| {
         let at = layer.at("self_attn");
         let projection = |part, rows, start: usize, length: usize| {
             let all = (query + 2 * key, Rows::range(start, length));
@@ -52,5 +58,6 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
             features: sizes.features,
         };
         Ok(layer.pre_norm(&sizes, attention.rotary(&rope).span(span), network))
-    })
+    })?;
+    Ok(Decoder { recomputed_beyond, ..decoder })
 }
