@@ -1,4 +1,4 @@
-"""Latent attention: deepseek_v3 (kimi_k2 is the same), deepseek_v2.
+"""Latent attention: deepseek_v3 (kimi_k2 is the same), deepseek_v2, minicpm3.
 
 The norms of the two latents have eps 1e-6 whatever the configuration says. Queries and the one rotated key are paired
 interleaved, unless `rope_interleave` is false. The softmax is scaled by 1 / sqrt(nope + rope), times the square of
@@ -6,6 +6,8 @@ interleaved, unless `rope_interleave` is false. The softmax is scaled by 1 / sqr
 deepseek_v3 chooses groups by the sum of their best two biased scores, deepseek_v2 (softmax; only with topk_method
 "group_limited_greedy") by their best one. Not read: `scoring_func`, `moe_layer_freq`, `ep_size`, and v2's
 `norm_topk_prob`. A layer beyond num_hidden_layers guesses the token after the next.
+minicpm3 has no experts; its rotation is half-split, and LongRoPE; the embedding is multiplied by `scale_emb`, what each part
+adds to the residual by scale_depth / sqrt(layers), the last hidden state divided by hidden / dim_model_base.
 """
 
 import torch
@@ -190,4 +192,48 @@ V2_CASES = [
          drops=DROPS | {"groups": {"topk_method": "greedy"}, "the routed factor": {"routed_scaling_factor": 1.0}}),
 ]
 
-CASES = V3_CASES + V2_CASES
+
+def interleaved(model):
+    """The rotation pairs neighbours."""
+    for module in attentions(model):
+        width = module.qk_rope_head_dim
+        order = torch.arange(width).reshape(width // 2, 2).t().reshape(-1)
+        heads = module.q_b_proj.weight.data.view(module.num_heads, -1, module.q_b_proj.in_features)
+        heads[:, -width:] = heads[:, -width:][:, order].clone()
+        rows = module.kv_a_proj_with_mqa.weight.data
+        rows[-width:] = rows[-width:][order].clone()
+
+
+FACTORS = dict(short_factor=[1.0, 1.1, 1.4, 1.7], long_factor=[1.0, 2.1, 4.3, 7.9])
+MINICPM3 = dict(
+    model_type="minicpm3", vocab_size=203, hidden_size=60, intermediate_size=72, num_hidden_layers=3,
+    num_attention_heads=5, num_key_value_heads=5, kv_lora_rank=20, q_lora_rank=26, qk_nope_head_dim=12,
+    qk_rope_head_dim=8, max_position_embeddings=512, rms_norm_eps=1e-5, scale_emb=3, scale_depth=1.4,
+    dim_model_base=40, bos_token_id=1, eos_token_id=2)
+MINICPM3_DROPS = {
+    "the half-split rotation": interleaved,
+    "scale_emb": {"scale_emb": 1},
+    "scale_depth": {"scale_depth": 3**0.5},
+    "dim_model_base": {"dim_model_base": 60},
+}
+
+MINICPM3_CASES = [
+    # MiniCPM3-4B's config.json, scaled down, in the short regime; v's heads are hidden / heads wide where no key says.
+    case("minicpm3", "v4",
+         MINICPM3 | dict(
+             architectures=["MiniCPM3ForCausalLM"], attention_bias=False, attention_dropout=0.0, hidden_act="silu",
+             initializer_range=0.1, rope_scaling=FACTORS | dict(original_max_position_embeddings=64, type="longrope"),
+             torch_dtype="float32", transformers_version="4.41.0", use_cache=True), 22,
+         same_as=MINICPM3 | dict(tie_word_embeddings=True, rope_parameters=FACTORS | dict(
+             rope_theta=10000.0, rope_type="longrope", original_max_position_embeddings=64)),
+         rules=RULES, gain=dict(out=2.5, embed=0.5),
+         drops=MINICPM3_DROPS | {"the short factors": {"rope_parameters.short_factor": [1.0] * 4}}),
+    case("minicpm3_long", "v5",
+         MINICPM3 | dict(vocab_size=131, v_head_dim=14, tie_word_embeddings=False, rope_parameters=FACTORS | dict(
+             rope_theta=10000.0, rope_type="longrope", original_max_position_embeddings=16)), 33,
+         rules=RULES, gain=dict(head=4.0),
+         drops=MINICPM3_DROPS | {"the long factors": {"rope_parameters.long_factor": [1.0] * 4},
+                                 "the factor on cos and sin": {"rope_parameters.attention_factor": 1.0}}),
+]
+
+CASES = V3_CASES + V2_CASES + MINICPM3_CASES
