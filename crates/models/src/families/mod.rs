@@ -2,11 +2,11 @@
 
 mod cohere2;
 mod gated_hybrid;
-mod gemma;
 mod gemma2;
 mod gemma3_text;
 mod gemma4;
 mod gemma4_geometry;
+mod gemma_style;
 mod gpt2;
 mod llama;
 mod mistral;
@@ -17,6 +17,7 @@ mod qwen3_5;
 mod qwen3_5_moe;
 mod qwen3_moe;
 mod schedules;
+mod sparse_experts;
 
 use crate::blueprint::AttentionBias;
 use crate::parts::{Rope, RopeReading, Span};

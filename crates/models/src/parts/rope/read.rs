@@ -51,6 +51,34 @@ impl Rope {
         Self::from_parameters(config, parameters.as_ref(), RopeReading { base, ..reading })
     }
 
+    /// Reads the rotation of the layers of type `kind`: `rope_parameters` has an object for each type.
+    /// Older files describe the rotation of one type in `rope_scaling`, which `scaled` says this is.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn of_type(
+        config: &RawConfig,
+        kind: &str,
+        reading: RopeReading,
+        scaled: bool,
+    ) -> Result<Self, ModelError> {
+        let scaling = config.nested("rope_scaling")?.filter(|_| scaled);
+        if let Some(scaling) = &scaling {
+            // The reference overlooks the older spelling `type` here, so it has no defined meaning.
+            scaling.require::<String>("rope_type")?;
+        }
+        let own = match config.nested("rope_parameters")? {
+            Some(parameters) => parameters.nested(kind)?,
+            None => None,
+        };
+        let mut rope = Self::from_parameters(config, own.as_ref().or(scaling.as_ref()), reading)?;
+        if let Frequencies::Yarn(yarn) = &mut rope.frequencies {
+            // The reference looks for `truncate` beside the layer types, not in them.
+            yarn.truncate = true;
+        }
+        Ok(rope)
+    }
+
     /// Reads the rotation that `parameters` (an object of `config`) describes.
     ///
     /// # Errors
