@@ -17,6 +17,7 @@ mod qwen3_5;
 mod qwen3_5_moe;
 mod qwen3_moe;
 mod schedules;
+mod smollm3;
 mod sparse_experts;
 
 use crate::blueprint::AttentionBias;
@@ -44,6 +45,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("qwen3_5_moe_text", qwen3_5_moe::describe),
     ("qwen3_5_text", qwen3_5::describe),
     ("qwen3_moe", qwen3_moe::describe),
+    ("smollm3", smollm3::describe),
 ];
 
 /// Tensors of the eyes and ears of wrapped models.
