@@ -8,6 +8,7 @@ mod gemma4;
 mod gemma4_geometry;
 mod gemma_style;
 mod gpt2;
+mod granite;
 mod llama;
 mod mistral;
 mod phi3;
@@ -37,6 +38,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("gemma4_text", gemma4::describe),
     ("gemma4_unified_text", gemma4::describe_unified),
     ("gpt2", gpt2::describe),
+    ("granite", granite::describe),
     ("llama", llama::describe),
     ("mistral", mistral::describe),
     ("phi3", phi3::describe),
