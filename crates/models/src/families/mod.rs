@@ -11,6 +11,7 @@ mod gpt2;
 mod granite;
 mod llama;
 mod mistral;
+mod olmo2;
 mod phi3;
 mod qwen2;
 mod qwen3;
@@ -41,6 +42,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("granite", granite::describe),
     ("llama", llama::describe),
     ("mistral", mistral::describe),
+    ("olmo2", olmo2::describe),
     ("phi3", phi3::describe),
     ("qwen2", qwen2::describe),
     ("qwen3", qwen3::describe),
