@@ -12,6 +12,7 @@ mod granite;
 mod llama;
 mod mistral;
 mod olmo2;
+mod olmo3;
 mod phi3;
 mod qwen2;
 mod qwen3;
@@ -43,6 +44,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("llama", llama::describe),
     ("mistral", mistral::describe),
     ("olmo2", olmo2::describe),
+    ("olmo3", olmo3::describe),
     ("phi3", phi3::describe),
     ("qwen2", qwen2::describe),
     ("qwen3", qwen3::describe),
