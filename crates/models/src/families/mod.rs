@@ -1,5 +1,6 @@
 //! One file per model family: the parts it wires, and how.
 
+mod cohere;
 mod cohere2;
 mod gated_hybrid;
 mod gemma2;
@@ -34,6 +35,7 @@ type Describe = fn(&Blueprint) -> Result<Decoder, ModelError>;
 
 /// Every family by its `model_type`.
 const FAMILIES: &[(&str, Describe)] = &[
+    ("cohere", cohere::describe),
     ("cohere2", cohere2::describe),
     ("gemma2", gemma2::describe),
     ("gemma3_text", gemma3_text::describe),
