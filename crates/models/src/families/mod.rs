@@ -3,6 +3,7 @@
 mod cohere;
 mod cohere2;
 mod gated_hybrid;
+mod gemma;
 mod gemma2;
 mod gemma3_text;
 mod gemma4;
@@ -37,6 +38,7 @@ type Describe = fn(&Blueprint) -> Result<Decoder, ModelError>;
 const FAMILIES: &[(&str, Describe)] = &[
     ("cohere", cohere::describe),
     ("cohere2", cohere2::describe),
+    ("gemma", gemma::describe),
     ("gemma2", gemma2::describe),
     ("gemma3_text", gemma3_text::describe),
     ("gemma4_text", gemma4::describe),
