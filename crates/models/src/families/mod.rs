@@ -2,6 +2,7 @@
 
 mod cohere;
 mod cohere2;
+mod exaone4;
 mod gated_hybrid;
 mod gemma;
 mod gemma2;
@@ -38,6 +39,7 @@ type Describe = fn(&Blueprint) -> Result<Decoder, ModelError>;
 const FAMILIES: &[(&str, Describe)] = &[
     ("cohere", cohere::describe),
     ("cohere2", cohere2::describe),
+    ("exaone4", exaone4::describe),
     ("gemma", gemma::describe),
     ("gemma2", gemma2::describe),
     ("gemma3_text", gemma3_text::describe),
