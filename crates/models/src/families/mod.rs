@@ -10,6 +10,7 @@ mod gemma3_text;
 mod gemma4;
 mod gemma4_geometry;
 mod gemma_style;
+mod glm4;
 mod gpt2;
 mod granite;
 mod llama;
@@ -45,6 +46,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("gemma3_text", gemma3_text::describe),
     ("gemma4_text", gemma4::describe),
     ("gemma4_unified_text", gemma4::describe_unified),
+    ("glm4", glm4::describe),
     ("gpt2", gpt2::describe),
     ("granite", granite::describe),
     ("llama", llama::describe),
