@@ -14,6 +14,7 @@ mod glm4;
 mod gpt2;
 mod granite;
 mod llama;
+mod ministral;
 mod mistral;
 mod olmo2;
 mod olmo3;
@@ -50,6 +51,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("gpt2", gpt2::describe),
     ("granite", granite::describe),
     ("llama", llama::describe),
+    ("ministral", ministral::describe),
     ("mistral", mistral::describe),
     ("olmo2", olmo2::describe),
     ("olmo3", olmo3::describe),
