@@ -15,6 +15,7 @@ mod gpt2;
 mod granite;
 mod llama;
 mod ministral;
+mod ministral3;
 mod mistral;
 mod olmo2;
 mod olmo3;
@@ -52,6 +53,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("granite", granite::describe),
     ("llama", llama::describe),
     ("ministral", ministral::describe),
+    ("ministral3", ministral3::describe),
     ("mistral", mistral::describe),
     ("olmo2", olmo2::describe),
     ("olmo3", olmo3::describe),
@@ -89,6 +91,7 @@ struct Wrapper {
 const WRAPPERS: &[Wrapper] = &[
     Wrapper { model_type: "gemma4", text: "gemma4_text", tied: true },
     Wrapper { model_type: "gemma4_unified", text: "gemma4_unified_text", tied: true },
+    Wrapper { model_type: "mistral3", text: "mistral", tied: true },
     Wrapper { model_type: "qwen3_5", text: "qwen3_5_text", tied: false },
     Wrapper { model_type: "qwen3_5_moe", text: "qwen3_5_moe_text", tied: false },
 ];
@@ -142,6 +145,11 @@ const WRAPPER_KEYS: &[&str] = &[
     "eoa_token_index",
     "eoi_token_id",
     "vision_soft_tokens_per_image",
+    "image_token_index",
+    "multimodal_projector_bias",
+    "projector_hidden_act",
+    "spatial_merge_size",
+    "vision_feature_layer",
 ];
 
 fn family(blueprint: &Blueprint, model_type: &str) -> Result<Decoder, ModelError> {
