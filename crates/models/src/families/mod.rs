@@ -26,6 +26,7 @@ mod qwen3_5;
 mod qwen3_5_moe;
 mod qwen3_moe;
 mod schedules;
+mod seed_oss;
 mod smollm3;
 mod sparse_experts;
 
@@ -63,6 +64,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("qwen3_5_moe_text", qwen3_5_moe::describe),
     ("qwen3_5_text", qwen3_5::describe),
     ("qwen3_moe", qwen3_moe::describe),
+    ("seed_oss", seed_oss::describe),
     ("smollm3", smollm3::describe),
 ];
 
