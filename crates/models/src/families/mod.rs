@@ -17,6 +17,7 @@ mod llama;
 mod ministral;
 mod ministral3;
 mod mistral;
+mod mixtral;
 mod olmo2;
 mod olmo3;
 mod phi3;
@@ -56,6 +57,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("ministral", ministral::describe),
     ("ministral3", ministral3::describe),
     ("mistral", mistral::describe),
+    ("mixtral", mixtral::describe),
     ("olmo2", olmo2::describe),
     ("olmo3", olmo3::describe),
     ("phi3", phi3::describe),
