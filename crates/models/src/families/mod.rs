@@ -22,6 +22,7 @@ mod olmo2;
 mod olmo3;
 mod phi3;
 mod qwen2;
+mod qwen2_moe;
 mod qwen3;
 mod qwen3_5;
 mod qwen3_5_moe;
@@ -62,6 +63,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("olmo3", olmo3::describe),
     ("phi3", phi3::describe),
     ("qwen2", qwen2::describe),
+    ("qwen2_moe", qwen2_moe::describe),
     ("qwen3", qwen3::describe),
     ("qwen3_5_moe_text", qwen3_5_moe::describe),
     ("qwen3_5_text", qwen3_5::describe),
