@@ -27,6 +27,7 @@ mod qwen3;
 mod qwen3_5;
 mod qwen3_5_moe;
 mod qwen3_moe;
+mod qwen3_next;
 mod schedules;
 mod seed_oss;
 mod smollm3;
@@ -68,6 +69,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("qwen3_5_moe_text", qwen3_5_moe::describe),
     ("qwen3_5_text", qwen3_5::describe),
     ("qwen3_moe", qwen3_moe::describe),
+    ("qwen3_next", qwen3_next::describe),
     ("seed_oss", seed_oss::describe),
     ("smollm3", smollm3::describe),
 ];
