@@ -13,6 +13,7 @@ mod gemma_style;
 mod glm4;
 mod gpt2;
 mod granite;
+mod lfm2;
 mod llama;
 mod ministral;
 mod ministral3;
@@ -30,6 +31,7 @@ mod qwen3_moe;
 mod qwen3_next;
 mod schedules;
 mod seed_oss;
+mod short_convolutions;
 mod smollm3;
 mod sparse_experts;
 
@@ -55,6 +57,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("glm4", glm4::describe),
     ("gpt2", gpt2::describe),
     ("granite", granite::describe),
+    ("lfm2", lfm2::describe),
     ("llama", llama::describe),
     ("ministral", ministral::describe),
     ("ministral3", ministral3::describe),
