@@ -14,6 +14,7 @@ mod glm4;
 mod gpt2;
 mod granite;
 mod lfm2;
+mod lfm2_moe;
 mod llama;
 mod ministral;
 mod ministral3;
@@ -58,6 +59,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("gpt2", gpt2::describe),
     ("granite", granite::describe),
     ("lfm2", lfm2::describe),
+    ("lfm2_moe", lfm2_moe::describe),
     ("llama", llama::describe),
     ("ministral", ministral::describe),
     ("ministral3", ministral3::describe),
