@@ -35,6 +35,7 @@ mod seed_oss;
 mod short_convolutions;
 mod smollm3;
 mod sparse_experts;
+mod starcoder2;
 
 use crate::blueprint::AttentionBias;
 use crate::parts::{Rope, RopeReading, Span};
@@ -77,6 +78,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("qwen3_next", qwen3_next::describe),
     ("seed_oss", seed_oss::describe),
     ("smollm3", smollm3::describe),
+    ("starcoder2", starcoder2::describe),
 ];
 
 /// Tensors of the eyes and ears of wrapped models.
