@@ -35,6 +35,7 @@ mod seed_oss;
 mod short_convolutions;
 mod smollm3;
 mod sparse_experts;
+mod stablelm;
 mod starcoder2;
 
 use crate::blueprint::AttentionBias;
@@ -78,6 +79,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("qwen3_next", qwen3_next::describe),
     ("seed_oss", seed_oss::describe),
     ("smollm3", smollm3::describe),
+    ("stablelm", stablelm::describe),
     ("starcoder2", starcoder2::describe),
 ];
 
