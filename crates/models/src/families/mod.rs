@@ -2,6 +2,7 @@
 
 mod cohere;
 mod cohere2;
+mod ernie4_5;
 mod exaone4;
 mod gated_hybrid;
 mod gemma;
@@ -51,6 +52,7 @@ type Describe = fn(&Blueprint) -> Result<Decoder, ModelError>;
 const FAMILIES: &[(&str, Describe)] = &[
     ("cohere", cohere::describe),
     ("cohere2", cohere2::describe),
+    ("ernie4_5", ernie4_5::describe),
     ("exaone4", exaone4::describe),
     ("gemma", gemma::describe),
     ("gemma2", gemma2::describe),
