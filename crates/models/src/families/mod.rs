@@ -14,6 +14,7 @@ mod gemma_style;
 mod glm4;
 mod gpt2;
 mod granite;
+mod internlm3;
 mod lfm2;
 mod lfm2_moe;
 mod llama;
@@ -62,6 +63,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("glm4", glm4::describe),
     ("gpt2", gpt2::describe),
     ("granite", granite::describe),
+    ("internlm3", internlm3::describe),
     ("lfm2", lfm2::describe),
     ("lfm2_moe", lfm2_moe::describe),
     ("llama", llama::describe),
