@@ -92,7 +92,7 @@ pub struct StepInput<'s> {
     pub lengths: &'s [u32],
     /// `[S][≤ M]` blocks of each sequence, in order.
     pub block_tables: &'s [Vec<u32>],
-    /// `[S]` the slot of each sequence's state, no slot twice; 0 where the runner keeps none.
+    /// `[S]` the slot of each sequence's state, no slot twice. Means nothing to a runner without state.
     pub slots: &'s [u32],
     /// `[R]` the tokens of this step whose logits are wanted.
     pub rows: &'s [u32],

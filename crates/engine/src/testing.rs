@@ -280,8 +280,6 @@ impl Fake {
             ensure(slots.iter().all(inside), "slots within the room")?;
             let different: BTreeSet<u32> = slots.iter().copied().collect();
             ensure(different.len() == slots.len(), "a slot of its own per sequence")?;
-        } else {
-            ensure(slots.iter().all(|slot| *slot == 0), "no slots without state")?;
         }
         ensure(rows.iter().all(|row| (*row as usize) < count), "rows within the step")?;
         ensure(rows.is_sorted_by(|a, b| a < b), "rows in order")?;

@@ -1,5 +1,6 @@
-//! In: slices of activations, encoded weights, cache pools and addresses.
-//! Out: slices: products, experts, attention, embedded rows, written cache, by the best instructions of this machine.
+//! In: slices of activations, encoded weights, pools of cache and states, and addresses.
+//! Out: slices: products, experts, attention, embedded rows, written cache, recurrences, by the best
+//! instructions of this machine.
 //! Never: knows IREE, a graph, a model or a file.
 
 mod amx;
@@ -14,6 +15,8 @@ mod kernels;
 mod linear;
 mod pool;
 mod reading;
+mod recurrent;
+mod scratch;
 mod simd;
 
 pub use attention::{Addresses, Attention, AttentionOperands};
@@ -24,3 +27,6 @@ pub use isa::Isa;
 pub use kernels::{Activations, Kernels};
 pub use linear::{Activation, Gate, Matrix, Product, Stack, Weight};
 pub use pool::Pool;
+pub use recurrent::{
+    Convolution, DeltaRule, DeltaRuleOperands, Scan, ScanOperands, StateAddresses,
+};

@@ -93,3 +93,7 @@ pub const PART: Label = Label("Part");
 pub const UNIT: Label = Label("Unit");
 /// Groups of neighbouring experts.
 pub const EXPERT_GROUP: Label = Label("ExpertGroup");
+/// Elements of a latent, of which keys and values are made.
+pub const LATENT: Label = Label("Latent");
+/// `Z`: elements of a state space.
+pub const STATE: Label = Label("State");

@@ -255,6 +255,27 @@ impl Buffer {
         check(status, || format!("write {self:?}"))
     }
 
+    /// Copies `count` elements from the one numbered `from` (row-major) on over those from `to` on.
+    ///
+    /// # Errors
+    /// [`Error::ByteCount`] when the buffer does not have as many; [`Error::Runtime`] when both ranges
+    /// overlap, and for imported memory.
+    pub fn copy_within(&self, from: usize, to: usize, count: usize) -> Result<()> {
+        let (from, to) = (self.byte(from, count)?, self.byte(to, count)?);
+        // SAFETY: the buffer is alive, and IREE checks both ranges, that they are disjoint, and the
+        // right to write.
+        let status = unsafe {
+            sys::iree_hal_buffer_map_copy(
+                self.raw(),
+                from as sys::iree_device_size_t,
+                self.raw(),
+                to as sys::iree_device_size_t,
+                (count * self.0.element.bytes()) as sys::iree_device_size_t,
+            )
+        };
+        check(status, || format!("copy within {self:?}"))
+    }
+
     /// The shape.
     pub fn shape(&self) -> &[usize] {
         &self.0.shape
@@ -344,6 +365,11 @@ impl Buffer {
                 given: std::any::type_name::<T>(),
             });
         }
+        self.byte(start, count)
+    }
+
+    /// The byte at which the element `start` begins, when `count` elements follow it.
+    fn byte(&self, start: usize, count: usize) -> Result<usize> {
         let end = start.checked_add(count);
         if end.is_none_or(|end| end > self.elements()) {
             return Err(Error::ByteCount {

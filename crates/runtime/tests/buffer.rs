@@ -77,6 +77,23 @@ fn parts_are_read_and_written() {
 }
 
 #[test]
+fn elements_are_copied_within_a_buffer() {
+    let device = support::device();
+    let buffer = Buffer::from_slice(&device, &[3, 2], &[1i16, 2, 3, 4, 5, 6]).unwrap();
+    buffer.copy_within(0, 4, 2).unwrap();
+    assert_eq!(buffer.read::<i16>().unwrap(), [1, 2, 3, 4, 1, 2]);
+    buffer.copy_within(3, 0, 2).unwrap();
+    assert_eq!(buffer.read::<i16>().unwrap(), [4, 1, 3, 4, 1, 2]);
+    buffer.copy_within(6, 0, 0).unwrap();
+    let error = buffer.copy_within(0, 5, 2).unwrap_err().to_string();
+    assert_eq!(error, "a buffer i16[3, 2] takes 12 bytes; 14 were given");
+    assert!(buffer.copy_within(usize::MAX, 0, 2).is_err());
+    let error = buffer.copy_within(0, 1, 2).unwrap_err().to_string();
+    assert!(error.contains("overlap"), "{error}");
+    assert_eq!(buffer.read::<i16>().unwrap(), [4, 1, 3, 4, 1, 2]);
+}
+
+#[test]
 fn sizes_are_checked() {
     let device = support::device();
     let error = Buffer::from_slice(&device, &[2, 2], &[0f32; 3]).unwrap_err();

@@ -58,13 +58,15 @@ impl Bench {
     }
 
     /// Bytes that a step of one token of each of `sequences` must read, each with `depth` tokens of
-    /// context: all weights but for rows of the embedding that are not asked for, and the cache.
+    /// context: all weights but for rows of the embedding that are not asked for, the cache, and the
+    /// per-sequence state.
     pub fn bytes_per_step(&self, sequences: usize, depth: usize) -> usize {
         let decoder = self.executor.decoder();
         let table = decoder.params.entry(decoder.embedding.table);
         let unread = if decoder.tied() { 0 } else { table.bytes() };
         let cache = decoder.state_bytes_per_token() * depth * sequences;
-        decoder.params.bytes() - unread + cache
+        let state = decoder.state_bytes_per_sequence() * sequences;
+        decoder.params.bytes() - unread + cache + state
     }
 
     /// Bytes per second that this machine reads from memory now, with as many threads as the model has.
@@ -109,7 +111,8 @@ impl Bench {
     ) -> Result<Measurement, Error> {
         self.check(sequences, depth.saturating_add(steps))?;
         for sequence in 0..sequences {
-            // What lies behind the depth is overwritten, as it is after any generation.
+            // What lies behind the depth is overwritten, as it is after any generation. Per-sequence
+            // state has seen it and goes on from there: its values do not change what a step costs.
             let filled = self.filled[sequence].min(depth);
             self.filled[sequence] = filled;
             self.fill(sequence, depth - filled)?;

@@ -102,8 +102,8 @@ pub enum Error {
     },
     /// Weights and the cache of one sequence need more than they may have.
     #[error(
-        "{} MiB of memory are too little: the weights take {} MiB, and with the cache of one sequence of {context} tokens {} MiB are needed",
-        memory >> 20, weights >> 20, needed.div_ceil(1 << 20)
+        "{} MiB of memory are too little: the weights take {} MiB, and with the cache of one sequence of {context} tokens {} MiB are needed{}",
+        memory >> 20, weights >> 20, needed.div_ceil(1 << 20), of_state(*state)
     )]
     Memory {
         /// Bytes that they may have.
@@ -112,6 +112,8 @@ pub enum Error {
         weights: usize,
         /// Tokens of the sequence.
         context: usize,
+        /// Bytes of them for the per-sequence state of one sequence and a snapshot; 0 without state.
+        state: usize,
         /// Bytes that they need.
         needed: usize,
     },
@@ -133,4 +135,12 @@ pub enum Error {
         /// `V`.
         vocabulary: usize,
     },
+}
+
+/// What a message says of the memory for per-sequence state.
+fn of_state(bytes: usize) -> String {
+    match bytes {
+        0 => String::new(),
+        _ => format!(", {} MiB of them for its recurrent state", bytes.div_ceil(1 << 20)),
+    }
 }

@@ -5,7 +5,7 @@ use crate::executor::{Executor, Source};
 use crate::native::NativeKernels;
 use crate::service::sampling_defaults;
 use crate::{Backend, Error, LoadOptions, MemoryPlan, Message, Prompt, inspect, source, weights};
-use stablemate_checkpoint::{Checkpoint, Format};
+use stablemate_checkpoint::{Checkpoint, Format, gguf};
 use stablemate_engine::{Generator, Limits, Sampling};
 use stablemate_kernels::Activations;
 use stablemate_models::Decoder;
@@ -296,14 +296,20 @@ pub(crate) fn tokenizer(
     }
 }
 
-/// The tokenizer of the checkpoint at `path`, without loading its weights.
+/// The tokenizer of the checkpoint at `path`, without loading its weights. A GGUF file may hold a vocabulary
+/// alone, or a model of any architecture.
 ///
 /// # Errors
 /// Damaged files, tokenizers that cannot be honoured, and checkpoints without one.
 pub fn open_tokenizer(path: &Path) -> Result<Tokenizer, Error> {
     // A folder may hold a tokenizer and nothing else.
-    let tokenizer = if path.is_dir() && !path.join("config.json").exists() {
-        Tokenizer::from_directory(path)?
+    let tokenizer = if !path.is_dir() {
+        Tokenizer::from_gguf(&gguf::read_metadata(path)?)?
+    } else if !path.join("config.json").exists() {
+        match Tokenizer::from_directory(path)? {
+            None => tokenizer(&Checkpoint::open(path)?)?,
+            found => found,
+        }
     } else {
         tokenizer(&Checkpoint::open(path)?)?
     };

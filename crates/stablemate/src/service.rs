@@ -40,6 +40,8 @@ pub struct Service {
     pub memory: MemoryPlan,
     /// Cache blocks.
     pub blocks: usize,
+    /// Slots of per-sequence state; 0 if the model keeps none.
+    pub slots: usize,
     /// How numbers are held and computed with, for people.
     pub arithmetic: String,
 }
@@ -55,17 +57,18 @@ impl Model {
         let plan = Plan {
             parallel: options.parallel,
             blocks: memory.blocks(options.parallel),
+            slots: memory.slots(options.parallel),
             queue: options.queue,
             prefix_cache: options.prefix_cache,
             pace: options.pace,
         };
         let (sequences, tokens) = (plan.parallel, executor.context());
-        executor.reserve(Room { sequences, tokens, blocks: plan.blocks })?;
+        executor.reserve(Room { sequences, tokens, blocks: plan.blocks, slots: plan.slots })?;
         executor.prepare()?;
         let arithmetic = executor.arithmetic();
         let engine = EngineHandle::start(executor, &plan)?;
-        let blocks = plan.blocks;
-        Ok(Service { engine, tokenizer, end_ids, sampling, memory, blocks, arithmetic })
+        let (blocks, slots) = (plan.blocks, plan.slots);
+        Ok(Service { engine, tokenizer, end_ids, sampling, memory, blocks, slots, arithmetic })
     }
 }
 

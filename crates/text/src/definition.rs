@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::panic::catch_unwind;
+use tokenizers::models::bpe::{BPE, BpeBuilder, Vocab};
 use tokenizers::{AddedToken, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
 
 /// A `tokenizer.json`, taken apart.
@@ -41,7 +42,12 @@ pub(crate) fn read(text: &str, origin: &str) -> Result<Definition, Error> {
     let (prefix, suffix) = around(&take("post_processor"), origin)?;
     let model = take("model");
     check_model(&model, origin)?;
-    let model: ModelWrapper = part(model, "model", origin)?;
+    let model = match bpe(model) {
+        Ok(model) => {
+            model.build().map_err(|e| Error::invalid(origin, format!("model: {e}")))?.into()
+        }
+        Err(model) => part::<ModelWrapper>(model, "model", origin)?,
+    };
     let mut library = tokenizers::Tokenizer::new(model);
     let normalizer: Option<NormalizerWrapper> = part(take("normalizer"), "normalizer", origin)?;
     library
@@ -60,6 +66,61 @@ pub(crate) fn read(text: &str, origin: &str) -> Result<Definition, Error> {
         }
     }
     Ok(Definition { library, decoder, prefix, suffix })
+}
+
+/// A byte-pair model, checked before. The library would copy its vocabulary and its merges three
+/// times. Whatever is of another form is handed back for the library to read or to refuse.
+fn bpe(mut model: Value) -> Result<BpeBuilder, Value> {
+    let optional = |key: &str| model.get(key).filter(|value| !value.is_null());
+    let text = |key: &str| optional(key).is_none_or(Value::is_string);
+    let flag = |key: &str| optional(key).is_none_or(Value::is_boolean);
+    let known = model.get("type").and_then(Value::as_str) == Some("BPE")
+        && optional("dropout").is_none()
+        && ["unk_token", "continuing_subword_prefix", "end_of_word_suffix"].into_iter().all(text)
+        && ["fuse_unk", "byte_fallback", "ignore_merges"].into_iter().all(flag)
+        && model.get("vocab").is_some_and(Value::is_object)
+        && model
+            .get("merges")
+            .and_then(Value::as_array)
+            .is_some_and(|merges| merges.iter().all(|merge| pair(merge).is_some()));
+    if !known {
+        return Err(model);
+    }
+    let mut builder = BPE::builder();
+    let text = |key: &str| optional(key).and_then(Value::as_str).map(str::to_owned);
+    let flag = |key: &str| optional(key).and_then(Value::as_bool).unwrap_or(false);
+    if let Some(token) = text("unk_token") {
+        builder = builder.unk_token(token);
+    }
+    if let Some(prefix) = text("continuing_subword_prefix") {
+        builder = builder.continuing_subword_prefix(prefix);
+    }
+    if let Some(suffix) = text("end_of_word_suffix") {
+        builder = builder.end_of_word_suffix(suffix);
+    }
+    builder = builder
+        .fuse_unk(flag("fuse_unk"))
+        .byte_fallback(flag("byte_fallback"))
+        .ignore_merges(flag("ignore_merges"));
+    let (vocabulary, merges) = match (model["vocab"].take(), model["merges"].take()) {
+        (Value::Object(vocabulary), Value::Array(merges)) => (vocabulary, merges),
+        _ => return Err(model),
+    };
+    let ids = vocabulary.into_iter().filter_map(|(token, id)| Some((token, token_id(&id)?)));
+    let merges = merges.into_iter().filter_map(owned_pair);
+    Ok(builder.vocab_and_merges(ids.collect::<Vocab>(), merges.collect()))
+}
+
+/// [`pair`] of a value that is not needed any more.
+fn owned_pair(merge: Value) -> Option<(String, String)> {
+    if let Value::Array(parts) = merge {
+        let mut parts = parts.into_iter();
+        return match (parts.next(), parts.next(), parts.next()) {
+            (Some(Value::String(left)), Some(Value::String(right)), None) => Some((left, right)),
+            _ => None,
+        };
+    }
+    pair(&merge).map(|(left, right)| (left.to_owned(), right.to_owned()))
 }
 
 /// One part of the file as the library reads it, which panics on some values it does not like.

@@ -28,12 +28,13 @@ impl Tokenizer {
     }
 
     /// Reads `tokenizer.json` and what stands beside it: `tokenizer_config.json` and `special_tokens_map.json` (special
-    /// tokens, whether the first and the last are added), and the chat templates (`chat_template.jinja`,
+    /// tokens), and the chat templates (`chat_template.jinja`,
     /// `additional_chat_templates/*.jinja`, `tokenizer_config.json`, `chat_template.json`, the first that exists).
     /// `None` if the directory holds no tokenizer.
     ///
-    /// Follows `TokenizersBackend` of transformers: `add_bos_token` and `add_eos_token`, where given, replace what
-    /// `tokenizer.json` puts around a text.
+    /// Follows `TokenizersBackend` of transformers 5: what is put around a text stands in `tokenizer.json` alone, and
+    /// `add_bos_token` and `add_eos_token` of `tokenizer_config.json` are not read. transformers 4 obeyed them for some
+    /// classes, and llama.cpp's converter copies them into GGUF files, whose own keys are obeyed.
     ///
     /// # Errors
     /// As [`Tokenizer::from_file`]; [`Error::Unsupported`] if there is a tokenizer, but not as `tokenizer.json`.
@@ -53,7 +54,6 @@ impl Tokenizer {
         let mut definition = definition::read(&read(&path)?, &origin)?;
         let settings = Settings::read(directory)?;
         settings.add_tokens(&mut definition)?;
-        settings.surround(&mut definition)?;
         let end =
             settings.roles.get("eos_token").and_then(|eos| definition.library.token_to_id(eos));
         let names = Names {
@@ -94,8 +94,6 @@ struct Settings {
     roles: BTreeMap<String, String>,
     /// Tokens to be added, with the id that `tokenizer_config.json` expects, if it says one.
     tokens: Vec<(Option<u32>, AddedToken)>,
-    add_bos: Option<bool>,
-    add_eos: Option<bool>,
     templates: BTreeMap<String, String>,
 }
 
@@ -120,71 +118,66 @@ impl Settings {
                 tokens.push((None, added_token(token, &origin, key)?.special(true)));
             }
         }
-        let flag = |key: &str| match config.get(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(other) => {
-                Err(Error::invalid(&origin, format!("{key} is {other}; it must be true or false")))
-            }
-        };
-        let (add_bos, add_eos) = (flag("add_bos_token")?, flag("add_eos_token")?);
         let templates = templates(directory, &config)?;
-        Ok(Settings { origin, roles, tokens, add_bos, add_eos, templates })
+        Ok(Settings { origin, roles, tokens, templates })
     }
 
     /// Makes the library treat as special what only these files know to be special. A token of
     /// `added_tokens_decoder` has its flags from there; one that has a role keeps the flags it has.
+    ///
+    /// The library goes through all added tokens at every addition, so they are added together.
     fn add_tokens(&self, definition: &mut Definition) -> Result<(), Error> {
         let library = &mut definition.library;
-        for (expected, token) in &self.tokens {
-            let found = library.token_to_id(&token.content);
-            // A token without an id anywhere would get a new one, beyond the rows of the model's embedding.
-            if found.is_none() && expected.is_none() {
-                continue;
-            }
-            let known = found
-                .and_then(|id| library.get_added_vocabulary().get_added_tokens_decoder().get(&id));
-            let token = match (expected, known) {
-                (None, Some(known)) => known.clone().special(true),
-                _ => token.clone(),
-            };
-            library.add_tokens([token.clone()]).map_err(|e| {
-                Error::invalid(&self.origin, format!("{:?} cannot be added: {e}", token.content))
-            })?;
+        let listed: Vec<&(Option<u32>, AddedToken)> =
+            self.tokens.iter().filter(|(expected, _)| expected.is_some()).collect();
+        self.add(library, listed.iter().map(|(_, token)| token.clone()).collect())?;
+        for (expected, token) in listed {
             let given = library.token_to_id(&token.content);
-            if expected.is_some() && given != *expected {
-                return Err(self.wrong_id(&token, *expected, given));
+            if given != *expected {
+                return Err(self.wrong_id(token, *expected, given));
             }
         }
-        Ok(())
+        let mut special = Vec::new();
+        for (_, token) in self.tokens.iter().filter(|(expected, _)| expected.is_none()) {
+            // A token without an id anywhere would get a new one, beyond the rows of the model's embedding.
+            let Some(id) = library.token_to_id(&token.content) else { continue };
+            let known = library.get_added_vocabulary().get_added_tokens_decoder().get(&id);
+            special.push(known.cloned().unwrap_or_else(|| token.clone()).special(true));
+        }
+        self.add(library, special)
+    }
+
+    /// Adds tokens, but for those that the library has with the same flags.
+    fn add(
+        &self,
+        library: &mut tokenizers::Tokenizer,
+        tokens: Vec<AddedToken>,
+    ) -> Result<(), Error> {
+        let flags = |token: &AddedToken| {
+            (token.special, token.single_word, token.lstrip, token.rstrip, token.normalized)
+        };
+        let added = library.get_added_vocabulary().get_added_tokens_decoder();
+        let new = |token: &AddedToken| {
+            let known = library.token_to_id(&token.content).and_then(|id| added.get(&id));
+            known.is_none_or(|known| flags(known) != flags(token))
+        };
+        let tokens: Vec<AddedToken> = tokens.into_iter().filter(new).collect();
+        let refuse = |e| {
+            let first = tokens.first().map(|token| token.content.clone()).unwrap_or_default();
+            Error::invalid(&self.origin, format!("tokens from {first:?} on cannot be added: {e}"))
+        };
+        library.add_tokens(tokens.clone()).map(|_| ()).map_err(refuse)
     }
 
     fn wrong_id(&self, token: &AddedToken, expected: Option<u32>, found: Option<u32>) -> Error {
+        let shown = |id: Option<u32>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
         let message = format!(
-            "added_tokens_decoder: {:?} has id {expected:?}, but tokenizer.json gives it {found:?}",
-            token.content
+            "added_tokens_decoder: {:?} has id {}, but tokenizer.json gives it {}",
+            token.content,
+            shown(expected),
+            shown(found)
         );
         Error::invalid(&self.origin, message)
-    }
-
-    /// Applies `add_bos_token` and `add_eos_token`. A flag that is absent leaves its side as `tokenizer.json` has it;
-    /// a flag for a token that the model does not have adds nothing, as in transformers.
-    fn surround(&self, definition: &mut Definition) -> Result<(), Error> {
-        let ids = |add: bool, role: &str| match self.roles.get(role).filter(|_| add) {
-            None => Ok(Vec::new()),
-            Some(token) => match definition.library.token_to_id(token) {
-                Some(id) => Ok(vec![id]),
-                None => Err(Error::invalid(
-                    &self.origin,
-                    format!("{role} {token:?} is not in the vocabulary"),
-                )),
-            },
-        };
-        let prefix = self.add_bos.map(|add| ids(add, "bos_token")).transpose()?;
-        let suffix = self.add_eos.map(|add| ids(add, "eos_token")).transpose()?;
-        definition.prefix = prefix.unwrap_or_else(|| std::mem::take(&mut definition.prefix));
-        definition.suffix = suffix.unwrap_or_else(|| std::mem::take(&mut definition.suffix));
-        Ok(())
     }
 }
 

@@ -3,6 +3,8 @@
 //! A key is here only if that holds for *every* family; one that matters to a single family is left
 //! to that family, which reads or ignores it.
 
+use serde_json::Value;
+
 /// Keys that are harmless wherever they stand.
 const ANYWHERE: &[&str] = &[
     // Who wrote the file, with what. `model_type` alone decides the family.
@@ -16,8 +18,20 @@ const ANYWHERE: &[&str] = &[
     "unsloth_fixed",
     "unsloth_version",
     "is_llama_config",
-    // How other programs load the files.
+    // How other programs load the files, and the tokenizer beside them.
     "transformers.js_config",
+    "tokenizer_class",
+    "model_max_length",
+    "max_sequence_length",
+    "seq_length",
+    "prefix",
+    "tf_legacy_loss",
+    "use_return_dict",
+    // A decoder is what all of them are.
+    "is_decoder",
+    // Which logits transformers computes of those that are asked for.
+    "logits_to_keep",
+    "num_logits_to_keep",
     // The type in which weights were saved or should be computed. Each tensor states its own type,
     // and arithmetic is float32 unless asked otherwise.
     "torch_dtype",
@@ -50,6 +64,11 @@ const ANYWHERE: &[&str] = &[
     "summary_first_dropout",
     "layerdrop",
     "gradient_checkpointing",
+    "neftune_noise_alpha",
+    "rescale_prenorm_residual",
+    "router_jitter_noise",
+    "input_jitter_noise",
+    "z_loss_coefficient",
     "router_aux_loss_coef",
     "router_z_loss_coef",
     "aux_loss_alpha",
@@ -60,6 +79,10 @@ const ANYWHERE: &[&str] = &[
     "label2id",
     "num_labels",
     "problem_type",
+    "summary_activation",
+    "summary_proj_to_labels",
+    "summary_type",
+    "summary_use_proj",
     "finetuning_task",
     "task_specific_params",
 ];
@@ -91,6 +114,37 @@ const AT_THE_ROOT: &[&str] = &[
     "suppress_tokens",
     "begin_suppress_tokens",
 ];
+
+/// Numbers with which a key says nothing, in every family that has the key: no experts, or one that
+/// every token goes through; no further layers; the whole head is rotated; products with one.
+const NEUTRAL: &[(&str, &[f64])] = &[
+    ("num_experts", &[0.0]),
+    ("num_local_experts", &[0.0, 1.0]),
+    ("n_routed_experts", &[0.0]),
+    ("n_shared_experts", &[0.0]),
+    ("num_shared_experts", &[0.0]),
+    ("shared_expert_intermediate_size", &[0.0]),
+    ("num_nextn_predict_layers", &[0.0]),
+    ("mtp_num_hidden_layers", &[0.0]),
+    ("num_kv_shared_layers", &[0.0]),
+    ("hidden_size_per_layer_input", &[0.0]),
+    ("first_k_dense_replace", &[0.0]),
+    ("num_memory_tokens", &[0.0]),
+    ("partial_rotary_factor", &[1.0]),
+    ("rotary_pct", &[1.0]),
+    ("logit_scale", &[1.0]),
+    ("logits_scaling", &[1.0]),
+    ("embedding_multiplier", &[1.0]),
+    ("residual_multiplier", &[1.0]),
+    ("attn_logit_softcapping", &[0.0]),
+    ("final_logit_softcapping", &[0.0]),
+];
+
+/// Whether `value` is one with which `key` says nothing.
+pub(super) fn is_neutral(key: &str, value: &Value) -> bool {
+    let numbers = NEUTRAL.iter().find(|(neutral, _)| *neutral == key).map(|(_, numbers)| *numbers);
+    value.as_f64().is_some_and(|value| numbers.is_some_and(|numbers| numbers.contains(&value)))
+}
 
 /// Whether `key` of the object at `place` is known not to change inference.
 pub(super) fn is_harmless(place: &[String], key: &str) -> bool {

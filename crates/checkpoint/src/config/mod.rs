@@ -148,6 +148,35 @@ impl RawConfig {
         record.read.extend(keys.iter().map(|key| self.path_of(key)));
     }
 
+    /// States that keys named by a person do not matter: `key`, or `object.key` for one that is nested.
+    /// Returns the first that the file does not have, where there is one.
+    pub fn ignore_named<'k>(&self, names: &'k [String]) -> Option<&'k str> {
+        let mut absent = None;
+        for name in names {
+            match self.find(name) {
+                Some(path) => _ = self.record().read.insert(path),
+                None => absent = absent.or(Some(&**name)),
+            }
+        }
+        absent
+    }
+
+    /// The path of `name` in this object: a key, or keys with dots between.
+    fn find(&self, name: &str) -> Option<Vec<String>> {
+        fn within(object: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
+            if object.contains_key(name) {
+                return Some(vec![name.to_owned()]);
+            }
+            name.match_indices('.').find_map(|(at, _)| {
+                let (key, rest) = (name.get(..at)?, name.get(at + 1..)?);
+                let mut path = within(object.get(key)?.as_object()?, rest)?;
+                path.insert(0, key.to_owned());
+                Some(path)
+            })
+        }
+        Some(self.place.iter().cloned().chain(within(&self.object, name)?).collect())
+    }
+
     /// Checks that every key of this object, and of the objects opened in it, was read or ignored,
     /// is known to be harmless for inference, or says nothing (null, false, empty).
     ///
@@ -178,7 +207,7 @@ impl RawConfig {
                 Value::Object(inner) if record.opened.contains(&path) => {
                     self.collect_unread(record, &path, inner, unread);
                 }
-                _ if harmless::is_harmless(place, key) => {}
+                _ if harmless::is_harmless(place, key) || harmless::is_neutral(key, value) => {}
                 _ => unread.push(format!("`{}` = {}", path.join("."), value::shortened(value))),
             }
         }

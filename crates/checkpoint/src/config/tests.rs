@@ -89,6 +89,45 @@ fn neutral_and_harmless_values_pass() {
     assert!(message.contains("`moe.top_k` = 2:"), "{message}");
 }
 
+/// Keys of transformers' base classes, and numbers with which a key says nothing.
+#[test]
+fn keys_that_say_nothing_of_logits() {
+    config(
+        r#"{"tokenizer_class": "LlamaTokenizer", "model_max_length": 4096, "logits_to_keep": 1,
+            "num_logits_to_keep": 1, "neftune_noise_alpha": 5.0, "seq_length": 2048, "is_decoder": true,
+            "prefix": "a", "tf_legacy_loss": true, "num_experts": 0, "num_local_experts": 1,
+            "n_routed_experts": 0, "num_nextn_predict_layers": 0, "partial_rotary_factor": 1.0,
+            "logit_scale": 1, "residual_multiplier": 1.0, "final_logit_softcapping": 0.0}"#,
+    )
+    .finish()
+    .unwrap();
+    for text in [
+        r#"{"num_experts": 1}"#,
+        r#"{"num_local_experts": 2}"#,
+        r#"{"partial_rotary_factor": 0.5}"#,
+        r#"{"logit_scale": 0}"#,
+        r#"{"is_encoder_decoder": true}"#,
+        r#"{"add_cross_attention": true}"#,
+        r#"{"num_experts": [0, 1]}"#,
+    ] {
+        assert!(config(text).finish().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn named_keys_are_ignored() {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let root = config(r#"{"odd": 3, "deep": {"odd": 4, "x.y": {"z": 5}}, "a.b": 6}"#);
+    root.nested("deep").unwrap().unwrap().nested("x.y").unwrap().unwrap();
+    assert_eq!(root.ignore_named(&names(&["odd", "deep.odd", "a.b"])), None);
+    let message = root.finish().unwrap_err().to_string();
+    assert!(message.contains("nothing reads `deep.x.y.z` = 5:"), "{message}");
+    assert_eq!(root.ignore_named(&names(&["deep.x.y.z"])), None);
+    root.finish().unwrap();
+    let absent = names(&["odd", "nowhere", "deep.nowhere"]);
+    assert_eq!(root.ignore_named(&absent), Some("nowhere"));
+}
+
 #[test]
 fn nested_objects_share_the_record() {
     let text = r#"{"rope": {"type": "yarn", "factor": 4, "deep": {"k": 1}}, "other": {"k": 1}}"#;

@@ -1,6 +1,7 @@
 //! Hugging Face directories: config.json and safetensors.
 
 mod mlx;
+mod mxfp4;
 mod quantized;
 mod safetensors;
 mod weights;
@@ -37,7 +38,8 @@ pub(crate) fn open(directory: &Path) -> Result<Model, Error> {
     let config_path = directory.join(CONFIG);
     let config = RawConfig::from_json(&file::read_text(&config_path)?, &config_path)?;
     let quantization = mlx::Quantization::read(&config)?;
-    quantized::refuse_config(&config, quantization.is_some())?;
+    let blocks = mxfp4::is_announced(&config)?;
+    quantized::refuse_config(&config, quantization.is_some() || blocks)?;
     let generation_config = generation_config(&directory.join("generation_config.json"))?;
     let files = weights::find(directory)?
         .iter()
@@ -58,6 +60,7 @@ pub(crate) fn open(directory: &Path) -> Result<Model, Error> {
     quantized::refuse_tensors(directory, &entries)?;
     match &quantization {
         Some(quantization) => entries = mlx::join(quantization, entries, &files)?,
+        None if blocks => entries = mxfp4::join(entries, &files)?,
         None => mlx::refuse_scales(&config_path, &entries, &files)?,
     }
     Ok(Model { files, config, generation_config, entries: with_model_prefix(entries) })

@@ -33,15 +33,18 @@ const ENDINGS: &[(&str, &str)] = &[
 const INSTEAD: &str = "of quantised checkpoints, those of MLX (modes \"affine\" and \"mxfp4\") and GGUF files are read; use one of \
                        these or the original checkpoint";
 
-/// Looks at config.json, and at the text part of a multimodal one. `mlx`: what the keys that MLX uses say has
-/// been read.
-pub(super) fn refuse_config(config: &RawConfig, mlx: bool) -> Result<(), Error> {
+/// Looks at config.json, and at the text part of a multimodal one. `read`: what MLX's keys or the
+/// one of MXFP4 say has been read.
+pub(super) fn refuse_config(config: &RawConfig, known: bool) -> Result<(), Error> {
     let text_config = config.peek("text_config");
     for (key, writer) in KEYS {
         let nested =
             text_config.and_then(|object| object.get(key)).filter(|value| !value.is_null());
         let own = config.peek(key).filter(|value| !value.is_null());
-        let read = |value: &&Value| mlx && KEYS_OF_MLX.contains(key) && is_mlx(value);
+        let read = |value: &&Value| {
+            let mxfp4 = value.get("quant_method").and_then(Value::as_str) == Some("mxfp4");
+            known && KEYS_OF_MLX.contains(key) && (mxfp4 || is_mlx(value))
+        };
         if let Some(value) = own.filter(|value| !read(value)).or(nested) {
             let method = value.get("quant_method").and_then(Value::as_str).unwrap_or(writer);
             let message =

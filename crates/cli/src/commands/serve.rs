@@ -141,8 +141,12 @@ impl Plan {
     fn summary(&self, service: &Service) -> String {
         let memory = &service.memory;
         let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+        let state = match service.slots {
+            0 => String::new(),
+            slots => format!("; state {} MiB: {slots} slots", mib(memory.state(slots))),
+        };
         format!(
-            "{}: {}; weights {} MiB, cache {} MiB: {} blocks for {} sequences of up to {} tokens",
+            "{}: {}; weights {} MiB, cache {} MiB: {} blocks for {} sequences of up to {} tokens{state}",
             self.id,
             service.arithmetic,
             mib(memory.weights),

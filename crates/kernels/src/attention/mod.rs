@@ -20,9 +20,9 @@ use crate::cache::CacheElement;
 use crate::error::KernelError;
 use crate::isa::Isa;
 use crate::pool::Pool;
+use crate::scratch::{Memory, reserve};
 use crate::simd::dispatch;
 use plan::{Setting, plan};
-use scratch::{Memory, reserve};
 use task::{Call, Task};
 
 /// Positions of the context that are taken together.

@@ -2,24 +2,7 @@
 
 use super::task::Call;
 use super::{CHUNK, TILE};
-
-/// A cache line.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-pub(super) struct Line([f32; 16]);
-
-/// Memory of a thread, or of a call.
-pub(super) type Memory = Vec<Line>;
-
-/// Makes `memory` at least `floats` long (its content is of no meaning).
-pub(super) fn reserve(memory: &mut Memory, floats: usize) -> *mut f32 {
-    let lines = floats.div_ceil(16);
-    if memory.len() < lines {
-        memory.clear();
-        memory.resize(lines, Line([0.0; 16]));
-    }
-    memory.as_mut_ptr().cast()
-}
+use crate::scratch::{Memory, reserve};
 
 /// Parts of a thread's memory, for a task with `rows` rows of each of its heads.
 pub(super) struct Scratch {

@@ -5,10 +5,11 @@ use std::ops::Range;
 
 use super::element::decode;
 use super::plan::{Piece, Plan, Run};
-use super::scratch::{Memory, Scratch};
+use super::scratch::Scratch;
 use super::softmax::{HEADER, append, finish};
 use super::{Addresses, Attention, CHUNK};
 use crate::cache::CacheElement;
+use crate::scratch::Memory;
 use crate::simd::{Operation, Simd};
 
 thread_local! {

@@ -92,6 +92,63 @@ impl At<'_> {
         }
     }
 
+    /// The networks of all experts with biases, whose gate and up rows alternate in one tensor: in MXFP4
+    /// (`gate_up_proj_blocks`), or as floats `[X, in, out]`. MLX and GGUF keep gate and up apart.
+    pub fn alternating_experts(
+        &self,
+        sizes: &Sizes,
+        experts: &ExpertSizes,
+        activation: GatedActivation,
+    ) -> ExpertNetworks {
+        let (model, features) = (MODEL.of(sizes.hidden), FEATURE.of(experts.features));
+        let stack = |place: usize, [rows, columns]: [Dimension; 2]| {
+            self.alternating(experts.experts, place, rows, columns)
+        };
+        let [gate, up, down] =
+            [(0, [features, model]), (1, [features, model]), (2, [model, features])]
+                .map(|(place, shape)| stack(place, shape));
+        ExpertNetworks {
+            gate: gate.0,
+            up: up.0,
+            down: down.0,
+            biases: Some([gate.1, up.1, down.1]),
+            activation,
+            features: experts.features,
+        }
+    }
+
+    /// Projection number `place` `[X, rows, columns]` and its bias `[X · rows]`.
+    fn alternating(
+        &self,
+        experts: usize,
+        place: usize,
+        rows: Dimension,
+        columns: Dimension,
+    ) -> (Param, Param) {
+        let (out, input, name) = (rows.size, columns.size, EXPERT_NAMES[place]);
+        let (tensor, all, runs) = match place {
+            2 => ("down_proj", out, Rows::all(experts * out)),
+            _ => ("gate_up_proj", 2 * out, Rows::every(2, experts * out, place, 1)),
+        };
+        let tensor = self.name(&format!("experts.{tensor}"));
+        let apart = |kind: &str| self.name(&format!("experts.{name}.{kind}"));
+        let weight = vec![
+            Piece::whole(format!("{tensor}_blocks"), [experts, all, input]).only(runs).into(),
+            Piece::transposed(&tensor, [experts, input, all]).only(runs).into(),
+            Piece::whole(apart("weight"), [experts, out, input]).into(),
+        ];
+        let flat = |name: String, all| Piece::viewed(name, [experts, all], [experts * all]);
+        let bias = vec![
+            flat(format!("{tensor}_bias"), all).only(runs).into(),
+            flat(apart("bias"), out).into(),
+        ];
+        let dimensions = [EXPERT.of(experts), rows, columns];
+        (
+            self.blueprint.layouts(apart("weight"), dimensions, weight),
+            self.blueprint.values(apart("bias"), [rows.label.of(experts * out)], bias),
+        )
+    }
+
     /// Projection number `place` (gate, up, down) of all experts, `[X, rows, columns]`.
     fn stack(
         &self,

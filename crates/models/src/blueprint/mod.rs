@@ -2,6 +2,8 @@
 
 mod attention;
 mod experts;
+mod latent;
+mod mamba2;
 mod networks;
 mod per_layer;
 mod recurrent;
@@ -10,13 +12,18 @@ mod style;
 
 pub use attention::AttentionBias;
 pub use experts::{EXPERT_NAMES, ExpertSizes};
+pub use latent::LatentSizes;
+pub use mamba2::{MambaSizes, step_limits};
 pub use recurrent::DeltaSizes;
 pub use shared_keys::SharedKeys;
 pub(crate) use style::divides;
 pub use style::{Features, Names, Sizes, Style};
 
 use crate::dimensions::{MODEL, VOCABULARY};
-use crate::parts::{Block, Branch, Layer, Linear, Norm, Part, Rope, RopeReading};
+use crate::parts::{
+    Activation, Block, Branch, Layer, Linear, Norm, NormKind, Part, Rope, RopeReading,
+};
+use crate::reading::{Read, SIZE_LIMIT};
 use crate::source::{Layout, Piece, Root, Rows};
 use crate::{Decoder, Embedding, ModelError, Param, ParamTable, State, StateEntry, StateKind};
 use stablemate_checkpoint::RawConfig;
@@ -76,6 +83,30 @@ impl Blueprint {
         Ok(Sizes { tied: self.tied.unwrap_or(sizes.tied), ..sizes })
     }
 
+    /// Sizes of a model without attention and networks.
+    ///
+    /// # Errors
+    /// Missing keys, zeros and too large sizes.
+    pub fn without_attention(&self, names: Names, epsilon: f64) -> Result<Sizes, ModelError> {
+        Ok(Sizes {
+            hidden: self.config.size("hidden_size", SIZE_LIMIT)?,
+            layers: self.config.size("num_hidden_layers", 1 << 10)?,
+            heads: 1,
+            kv_heads: 1,
+            head_dim: 1,
+            features: 1,
+            vocabulary: self.config.size("vocab_size", SIZE_LIMIT)?,
+            norm: NormKind::Rms,
+            norm_bias: false,
+            epsilon,
+            activation: Activation::Silu,
+            positions: None,
+            tied: self.config.flag("tie_word_embeddings", false)?,
+            head_bias: false,
+            names,
+        })
+    }
+
     /// The rotation of all layers.
     ///
     /// # Errors
@@ -93,6 +124,13 @@ impl Blueprint {
     pub fn ignore_tensors(&self, patterns: &[&str]) {
         let patterns = patterns.iter().map(ToString::to_string);
         self.tables.borrow_mut().ignored.extend(patterns);
+    }
+
+    /// Leaves out the tensors of `count` layers behind the model's own, which guess further tokens.
+    pub fn ignore_further_layers(&self, sizes: &Sizes, count: usize) {
+        for n in sizes.layers..sizes.layers.saturating_add(count.min(64)) {
+            self.ignore_tensors(&[&format!("*layers.{n}.*")]);
+        }
     }
 
     /// A place.

@@ -2,8 +2,11 @@
 
 mod cohere;
 mod cohere2;
+mod deepseek_v2;
+mod deepseek_v3;
 mod ernie4_5;
 mod exaone4;
+mod falcon_h1;
 mod gated_hybrid;
 mod gemma;
 mod gemma2;
@@ -13,11 +16,14 @@ mod gemma4_geometry;
 mod gemma_style;
 mod glm4;
 mod gpt2;
+mod gpt_oss;
 mod granite;
 mod internlm3;
+mod latent;
 mod lfm2;
 mod lfm2_moe;
 mod llama;
+mod mamba2;
 mod ministral;
 mod ministral3;
 mod mistral;
@@ -53,8 +59,11 @@ type Describe = fn(&Blueprint) -> Result<Decoder, ModelError>;
 const FAMILIES: &[(&str, Describe)] = &[
     ("cohere", cohere::describe),
     ("cohere2", cohere2::describe),
+    ("deepseek_v2", deepseek_v2::describe),
+    ("deepseek_v3", deepseek_v3::describe),
     ("ernie4_5", ernie4_5::describe),
     ("exaone4", exaone4::describe),
+    ("falcon_h1", falcon_h1::describe),
     ("gemma", gemma::describe),
     ("gemma2", gemma2::describe),
     ("gemma3_text", gemma3_text::describe),
@@ -62,11 +71,14 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("gemma4_unified_text", gemma4::describe_unified),
     ("glm4", glm4::describe),
     ("gpt2", gpt2::describe),
+    ("gpt_oss", gpt_oss::describe),
     ("granite", granite::describe),
     ("internlm3", internlm3::describe),
+    ("kimi_k2", deepseek_v3::describe),
     ("lfm2", lfm2::describe),
     ("lfm2_moe", lfm2_moe::describe),
     ("llama", llama::describe),
+    ("mamba2", mamba2::describe),
     ("ministral", ministral::describe),
     ("ministral3", ministral3::describe),
     ("mistral", mistral::describe),

@@ -137,7 +137,8 @@ impl<'d> Layer<'d> {
     fn product(self, x: Value<'d>) -> Value<'d> {
         let product = x.contract(self.weight.dense(), &[self.weight.columns.label]);
         match self.bias {
-            Some(bias) => product + bias,
+            // For Vulkan, IREE 3.13 cannot compile some products of each token's own weights fused with what follows.
+            Some(bias) => product.barrier() + bias,
             None => product,
         }
     }

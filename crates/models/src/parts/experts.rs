@@ -1,6 +1,7 @@
 //! Networks of experts.
 
 use super::{GatedActivation, Linear, Part, Router};
+use crate::dimensions::EXPERT;
 use crate::kernels::{self, Inner};
 use crate::{Param, Step};
 use stablemate_graph::Value;
@@ -23,7 +24,7 @@ pub struct ExpertNetworks {
     pub up: Param,
     /// `[X, D, F]`.
     pub down: Param,
-    /// `[X, F]`, `[X, F]` and `[X, D]`: biases of gate, up and down.
+    /// `[X · F]`, `[X · F]` and `[X · D]`: biases of gate, up and down.
     pub biases: Option<[Param; 3]>,
     /// How gate and up are combined.
     pub activation: GatedActivation,
@@ -44,10 +45,19 @@ impl Experts {
         let routing = self.router.route(step, routed);
         let ExpertNetworks { gate, up, down, activation, .. } = self.networks;
         let (gate, up, down) = (step.weight(gate), step.weight(up), step.weight(down));
-        let biases = self.networks.biases.iter().flatten().map(|bias| step.param(*bias)).collect();
+        let biases = self.networks.biases.iter().flatten().map(|bias| self.bias(step, *bias));
+        let biases = biases.collect();
         let inner = Inner::Gated { gate, up, activation };
         let experts = kernels::Experts { inner, down, biases };
         kernels::experts(x, step.live(), routing, &experts, residual).named("output")
+    }
+
+    /// The bias `[X · rows]` as `[X, rows]`.
+    fn bias<'b>(&self, step: &Step<'b>, bias: Param) -> Value<'b> {
+        let bias = step.param(bias);
+        let Some(all) = bias.ty().dimensions.first().copied() else { return bias };
+        let experts = self.router.experts;
+        bias.split(all.label, &[EXPERT.of(experts), all.label.of(all.size / experts.max(1))])
     }
 
     /// Phrase in descriptions.

@@ -79,6 +79,14 @@ pub struct Multiplied {
     pub output: Option<f32>,
 }
 
+impl Multiplied {
+    /// `output · part(input · x)`; a factor of 1 is left out.
+    pub fn boxed(part: impl Into<Box<dyn Part>>, input: f32, output: f32) -> Box<dyn Part> {
+        let factor = |factor: f32| (factor != 1.0).then_some(factor);
+        Box::new(Self { part: part.into(), input: factor(input), output: factor(output) })
+    }
+}
+
 impl Part for Multiplied {
     fn forward<'b>(&self, step: &Step<'b>, x: Value<'b>, residual: Option<Value<'b>>) -> Value<'b> {
         let x = self.input.map_or(x, |scale| x * f64::from(scale));

@@ -131,7 +131,7 @@ fn chunks_and_padding_change_nothing() {
 #[test]
 fn smaller_caches_stay_near() {
     // Of the largest logit.
-    for (element, bound) in [(CacheElement::F16, 8e-3), (CacheElement::Q8, 8e-2)] {
+    for (element, bound) in [(CacheElement::F16, 8e-3), (CacheElement::Q8, 12e-2)] {
         for_every_case(|case| {
             let expected = &case.expected;
             let prompt = Token::prompt(&expected.prompt_ids, 0);

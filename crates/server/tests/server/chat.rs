@@ -39,7 +39,8 @@ pub fn model(template: Option<&str>) -> Served {
         step_tokens: 64,
         ..FakeSettings::default()
     };
-    let plan = Plan { parallel: 4, blocks: 1000, queue: 64, prefix_cache: true, pace: 2.0 };
+    let plan =
+        Plan { parallel: 4, blocks: 1000, slots: 0, queue: 64, prefix_cache: true, pace: 2.0 };
     let mut served = served(&Setup::default());
     served.engine = EngineHandle::start(Fake::scripted(settings, next), &plan).unwrap();
     if let Some(template) = template {
@@ -395,7 +396,8 @@ fn a_failure_amid_a_stream_is_told() {
         fail_at: (6..100).collect(),
         ..FakeSettings::default()
     };
-    let plan = Plan { parallel: 4, blocks: 1000, queue: 64, prefix_cache: true, pace: 2.0 };
+    let plan =
+        Plan { parallel: 4, blocks: 1000, slots: 0, queue: 64, prefix_cache: true, pace: 2.0 };
     served.engine.abort();
     served.engine = EngineHandle::start(Fake::scripted(settings, next), &plan).unwrap();
     let engine = served.engine.clone();

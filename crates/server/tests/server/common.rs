@@ -95,7 +95,7 @@ pub fn served(setup: &Setup) -> Served {
         ..FakeSettings::default()
     };
     let Setup { parallel, queue, blocks, .. } = *setup;
-    let plan = Plan { parallel, blocks, queue, prefix_cache: true, pace: 2.0 };
+    let plan = Plan { parallel, blocks, slots: 0, queue, prefix_cache: true, pace: 2.0 };
     Served {
         engine: EngineHandle::start(Fake::scripted(settings, next), &plan).unwrap(),
         tokenizer: Ok(tokenizer()),

@@ -295,7 +295,8 @@ fn a_failure_amid_a_stream_is_told() {
         fail_at: (6..100).collect(),
         ..FakeSettings::default()
     };
-    let plan = Plan { parallel: 4, blocks: 1000, queue: 64, prefix_cache: true, pace: 2.0 };
+    let plan =
+        Plan { parallel: 4, blocks: 1000, slots: 0, queue: 64, prefix_cache: true, pace: 2.0 };
     served.engine.abort();
     served.engine =
         EngineHandle::start(Fake::scripted(settings, crate::chat::next), &plan).unwrap();

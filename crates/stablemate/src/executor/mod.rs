@@ -11,7 +11,7 @@ use programs::{Programs, STEP};
 use stablemate_engine::{Room, Runner, StepInput};
 use stablemate_graph::ElementType;
 use stablemate_kernels::{Activations, Isa, Kernels};
-use stablemate_models::{BLOCK_LENGTH, Bucket, Decoder, Output, StepArgument};
+use stablemate_models::{BLOCK_LENGTH, Bucket, Decoder, Output, StateKind, StepArgument};
 use stablemate_runtime::{Buffer, Device};
 use std::sync::Arc;
 use thiserror::Error;
@@ -206,7 +206,13 @@ impl Executor {
         output: Output,
         width: usize,
     ) -> Result<Vec<f32>, ExecutorError> {
-        inputs::check(step, self.decoder().vocabulary, self.pages, self.blocks)?;
+        let room = inputs::Room {
+            vocabulary: self.decoder().vocabulary,
+            pages: self.pages,
+            blocks: self.blocks,
+            slots: self.keeps_state().then_some(self.slots),
+        };
+        inputs::check(step, room)?;
         let (sequences, rows) = (step.block_tables.len(), step.rows.len());
         if sequences > self.sequences {
             return Err(misfit(format!("{sequences} sequences, room for {}", self.sequences)));
@@ -229,12 +235,12 @@ impl Executor {
     }
 
     /// Larger pools with the content of the present ones.
-    fn grow(&mut self, pages: usize, blocks: usize) -> Result<(), ExecutorError> {
-        let slots = self.slots;
+    fn grow(&mut self, pages: usize, blocks: usize, slots: usize) -> Result<(), ExecutorError> {
         let bucket = Bucket { tokens: 1, sequences: 1, rows: 1, pages, blocks, slots };
         let mut pools = Vec::with_capacity(self.decoder().states.len());
         for (n, ty) in self.decoder().state_types(&bucket).into_iter().enumerate() {
             let pool = match self.pools.get(n) {
+                Some(old) if old.shape() == ty.sizes() => old.clone(),
                 Some(old) => self.device.buffer(ty.element, &ty.sizes(), |bytes| {
                     old.read_bytes(0, &mut bytes[..old.bytes()])?;
                     Ok::<(), ExecutorError>(())
@@ -243,7 +249,7 @@ impl Executor {
             };
             pools.push(pool);
         }
-        (self.pools, self.pages, self.blocks) = (pools, pages, blocks);
+        (self.pools, self.pages, self.blocks, self.slots) = (pools, pages, blocks, slots);
         // Programs of other sizes cannot run on these pools again.
         self.programs.clear();
         Ok(())
@@ -277,6 +283,10 @@ impl Runner for Executor {
         !self.decoder().needs_lengths
     }
 
+    fn keeps_state(&self) -> bool {
+        self.decoder().has_sequence_state()
+    }
+
     fn width(&self) -> usize {
         self.decoder().hidden
     }
@@ -295,8 +305,26 @@ impl Runner for Executor {
             self.sequences = room.sequences;
             self.programs.clear();
         }
-        if (pages, blocks) != (self.pages, self.blocks) {
-            self.grow(pages, blocks)?;
+        let slots = if self.keeps_state() { (room.slots + 1).max(self.slots) } else { 1 };
+        if (pages, blocks, slots) != (self.pages, self.blocks, self.slots) {
+            self.grow(pages, blocks, slots)?;
+        }
+        Ok(())
+    }
+
+    fn copy_state(&mut self, from: u32, to: u32) -> Result<(), ExecutorError> {
+        let reserved = |slot: u32| slot > 0 && (slot as usize) < self.slots;
+        if !reserved(from) || !reserved(to) {
+            let most = self.slots - 1;
+            return Err(misfit(format!(
+                "slot {from} is to be copied to {to}, slots are 1 to {most}"
+            )));
+        }
+        for (pool, state) in self.pools.iter().zip(&self.decoder().states) {
+            if from != to && matches!(state.kind, StateKind::PerSequence(_)) {
+                let values: usize = pool.shape()[1..].iter().product();
+                pool.copy_within(from as usize * values, to as usize * values, values)?;
+            }
         }
         Ok(())
     }

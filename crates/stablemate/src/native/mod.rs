@@ -1,5 +1,6 @@
 //! The native text's kernels: from a composite in the graph to a call of `stablemate-kernels`.
 
+mod experts;
 mod operation;
 
 use crate::{Error, LoadOptions};

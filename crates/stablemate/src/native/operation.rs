@@ -1,5 +1,6 @@
 //! A composite as a kernel's parameters, and its call.
 
+use super::experts::Experts;
 use stablemate_encodings::Float;
 use stablemate_graph::{Attribute, ElementType, NativeSite, TensorType};
 use stablemate_kernels as kernels;
@@ -18,6 +19,8 @@ pub(super) enum Operation {
     Linear { columns: usize, weights: Vec<(Storage, usize)>, residual: bool },
     /// `x, live, gate, up` to one result.
     Gated { columns: usize, rows: usize, gate: Storage, up: Storage, activation: Activation },
+    /// `x, live, chosen, weights, stacks …[, biases …][, residual]` to one result.
+    Experts(Experts),
     /// `table, tokens` to rows.
     Embed { table: Storage, rows: usize, columns: usize },
     /// `pool, slots, update` to the pool.
@@ -53,15 +56,11 @@ impl Operation {
             }
             "gated" => {
                 let [gate, up] = *storages(site.kernel).ok()? else { return None };
-                let activation = match text(site, "activation")? {
-                    "silu" => Activation::Silu,
-                    "gelu_tanh" => Activation::GeluTanh,
-                    "relu" => Activation::Relu,
-                    _ => return None,
-                };
+                let activation = activation(text(site, "activation")?)?;
                 let rows = *results.first()?.get(1)?;
                 Some(Self::Gated { columns: size(0, 1)?, rows, gate, up, activation })
             }
+            "experts" => Some(Self::Experts(Experts::read(site)?)),
             "embed" => {
                 let [table] = *storages(site.kernel).ok()? else { return None };
                 let rows = match table {
@@ -115,6 +114,7 @@ impl Operation {
                 format!("linear {}", weights.join(", "))
             }
             Self::Gated { columns, rows, gate, .. } => format!("gated [{rows}, {columns}] {gate}"),
+            Self::Experts(experts) => experts.describe(),
             Self::Embed { table, rows, columns } => format!("embed [{rows}, {columns}] {table}"),
             Self::WriteCache(shape) => format!("write_cache {shape:?}"),
             Self::Attention { parameters, .. } => format!("attention {parameters:?}"),
@@ -146,6 +146,7 @@ impl Operation {
                 let (x, live) = (operands.floats(0)?, operands.integers(1)?);
                 kernels.gated(x, live, gate, up, *activation, first(results)?)
             }
+            Self::Experts(experts) => experts.run(kernels, bindings)?,
             Self::Embed { table, rows, columns } => {
                 let (operands, results) = split(bindings, 2)?;
                 let table = matrix(*table, operands.bytes(0)?, *rows, *columns)?;
@@ -180,11 +181,23 @@ impl Operation {
     }
 }
 
+/// The activation that a symbol of the graph stands for.
+pub(super) fn activation(symbol: &str) -> Option<Activation> {
+    match symbol {
+        "silu" => Some(Activation::Silu),
+        "gelu_tanh" => Some(Activation::GeluTanh),
+        "gelu" => Some(Activation::Gelu),
+        "relu" => Some(Activation::Relu),
+        "relu2" => Some(Activation::Relu2),
+        _ => None,
+    }
+}
+
 /// Memory that a kernel reads.
-struct Operands<'b, 'a>(&'b [Binding<'a>]);
+pub(super) struct Operands<'b, 'a>(&'b [Binding<'a>]);
 
 impl<'b> Operands<'b, '_> {
-    fn bytes(&self, n: usize) -> Result<&'b [u8], String> {
+    pub(super) fn bytes(&self, n: usize) -> Result<&'b [u8], String> {
         match self.0.get(n) {
             Some(Binding::Read(bytes)) => Ok(bytes),
             Some(Binding::Write(_)) => Err(format!("its operand {n} is to be written")),
@@ -192,17 +205,17 @@ impl<'b> Operands<'b, '_> {
         }
     }
 
-    fn floats(&self, n: usize) -> Result<&'b [f32], String> {
+    pub(super) fn floats(&self, n: usize) -> Result<&'b [f32], String> {
         bytemuck::try_cast_slice(self.bytes(n)?).map_err(|error| format!("operand {n}: {error}"))
     }
 
-    fn integers(&self, n: usize) -> Result<&'b [i32], String> {
+    pub(super) fn integers(&self, n: usize) -> Result<&'b [i32], String> {
         bytemuck::try_cast_slice(self.bytes(n)?).map_err(|error| format!("operand {n}: {error}"))
     }
 }
 
 /// `count` operands, and the results.
-fn split<'b, 'a>(
+pub(super) fn split<'b, 'a>(
     bindings: &'b mut [Binding<'a>],
     count: usize,
 ) -> Result<(Operands<'b, 'a>, &'b mut [Binding<'a>]), String> {
@@ -213,7 +226,7 @@ fn split<'b, 'a>(
     Ok((Operands(operands), results))
 }
 
-fn first<'b>(results: &'b mut [Binding<'_>]) -> Result<&'b mut [f32], String> {
+pub(super) fn first<'b>(results: &'b mut [Binding<'_>]) -> Result<&'b mut [f32], String> {
     written(results.first_mut().ok_or("it has no result")?)
 }
 
@@ -232,14 +245,19 @@ fn matrix(
     rows: usize,
     columns: usize,
 ) -> Result<Matrix<'_>, String> {
-    let weight = match storage {
-        Storage::Dense(element) => Weight::Dense { float: float_of(element)?, bytes },
+    Ok(Matrix { weight: weight(storage, bytes)?, rows, columns })
+}
+
+/// A weight, or a stack of them, as it is stored.
+pub(super) fn weight(storage: Storage, bytes: &[u8]) -> Result<Weight<'_>, String> {
+    match storage {
+        Storage::Dense(element) => Ok(Weight::Dense { float: float_of(element)?, bytes }),
         Storage::Packed(packing) => {
             let words = bytemuck::try_cast_slice(bytes);
-            Weight::Packed { packing, words: words.map_err(|error| format!("a weight: {error}"))? }
+            let words = words.map_err(|error| format!("a weight: {error}"))?;
+            Ok(Weight::Packed { packing, words })
         }
-    };
-    Ok(Matrix { weight, rows, columns })
+    }
 }
 
 fn float_of(element: ElementType) -> Result<Float, String> {
@@ -266,21 +284,21 @@ fn attribute<'s>(site: &NativeSite<'s>, name: &str) -> Option<&'s Attribute> {
     found.map(|(_, value)| value)
 }
 
-fn integer(site: &NativeSite<'_>, name: &str) -> Option<usize> {
+pub(super) fn integer(site: &NativeSite<'_>, name: &str) -> Option<usize> {
     match attribute(site, name)? {
         Attribute::Integer(value) => usize::try_from(*value).ok(),
         _ => None,
     }
 }
 
-fn float(site: &NativeSite<'_>, name: &str) -> Option<f32> {
+pub(super) fn float(site: &NativeSite<'_>, name: &str) -> Option<f32> {
     match attribute(site, name)? {
         Attribute::Float(value) => Some(*value),
         _ => None,
     }
 }
 
-fn text<'s>(site: &NativeSite<'s>, name: &str) -> Option<&'s str> {
+pub(super) fn text<'s>(site: &NativeSite<'s>, name: &str) -> Option<&'s str> {
     match attribute(site, name)? {
         Attribute::Text(value) => Some(value),
         _ => None,

@@ -1,6 +1,7 @@
 //! A tokenizer rebuilt from the `tokenizer.ggml.*` keys of a GGUF file.
 
 mod byte_level;
+mod pre;
 mod sentencepiece;
 
 use crate::error::Error;
@@ -14,7 +15,7 @@ use tokenizers::models::bpe::Vocab;
 const ORIGIN: &str = "GGUF metadata";
 
 /// The kinds of `tokenizer.ggml.model` that can be rebuilt exactly.
-const MODELS: &str = "\"gpt2\" (byte-level BPE) and \"llama\" (SentencePiece BPE)";
+const MODELS: &str = "\"gpt2\" (byte-level BPE), \"llama\" (SentencePiece BPE) and \"gemma4\"";
 
 /// Longer tokens exist in no vocabulary, and a merge table is quadratic in their length.
 const LONGEST_TOKEN: usize = 4096;
@@ -39,6 +40,7 @@ impl Tokenizer {
             "none" | "no_vocab" => return Ok(None),
             "gpt2" => byte_level::read,
             "llama" => sentencepiece::read,
+            "gemma4" => sentencepiece::read_gemma4,
             other => {
                 let message = format!("tokenizer.ggml.model is {other:?}; supported are {MODELS}");
                 return Err(Error::unsupported(ORIGIN, message));

@@ -1,5 +1,6 @@
 //! `tokenizer.ggml.model` = `llama`: SentencePiece BPE, whose merges are implied by the tokens' scores.
 
+use super::byte_level;
 use super::{Kind, ORIGIN, TokenType, Vocabulary, array, flag, wrong};
 use crate::decoder::{Decoder, byte_token};
 use crate::error::Error;
@@ -12,17 +13,43 @@ use tokenizers::normalizers::{NormalizerWrapper, Prepend, Replace, Sequence};
 const SPACE: &str = "▁";
 
 pub(super) fn read(metadata: &Metadata, vocabulary: &Vocabulary<'_>) -> Result<Kind, Error> {
-    refuse_other_normalisation(metadata)?;
     let scores = scores(metadata, vocabulary)?;
     // llama.cpp's defaults are the ids that SentencePiece's own trainer gives.
+    let defaults = Defaults { unknown: 0, bos: 1, eos: 2, space_first: true };
+    kind(metadata, vocabulary, merges(vocabulary, &scores), defaults)
+}
+
+/// `tokenizer.ggml.model` = `gemma4`: a vocabulary of this kind whose merges are in the file.
+pub(super) fn read_gemma4(metadata: &Metadata, vocabulary: &Vocabulary<'_>) -> Result<Kind, Error> {
+    let merges = byte_level::merges(metadata, vocabulary)?;
+    let defaults = Defaults { unknown: 3, bos: 2, eos: 1, space_first: false };
+    kind(metadata, vocabulary, merges, defaults)
+}
+
+/// What absent keys mean.
+struct Defaults {
+    unknown: u32,
+    bos: u32,
+    eos: u32,
+    /// Whether a space is put before the text.
+    space_first: bool,
+}
+
+fn kind(
+    metadata: &Metadata,
+    vocabulary: &Vocabulary<'_>,
+    merges: Vec<(String, String)>,
+    defaults: Defaults,
+) -> Result<Kind, Error> {
+    refuse_other_normalisation(metadata)?;
     let default =
         |key: &str, id: u32| Ok(vocabulary.id(metadata, key)?.or(vocabulary.token(id).map(|_| id)));
-    let unknown = default("tokenizer.ggml.unknown_token_id", 0)?;
-    let bos = default("tokenizer.ggml.bos_token_id", 1)?;
-    let eos = default("tokenizer.ggml.eos_token_id", 2)?;
+    let unknown = default("tokenizer.ggml.unknown_token_id", defaults.unknown)?;
+    let bos = default("tokenizer.ggml.bos_token_id", defaults.bos)?;
+    let eos = default("tokenizer.ggml.eos_token_id", defaults.eos)?;
 
     let mut model = BPE::builder()
-        .vocab_and_merges(vocabulary.owned(), merges(vocabulary, &scores))
+        .vocab_and_merges(vocabulary.owned(), merges)
         .fuse_unk(true)
         .byte_fallback(has_all_bytes(vocabulary)?);
     if let Some(token) = unknown.and_then(|id| vocabulary.token(id)) {
@@ -31,7 +58,8 @@ pub(super) fn read(metadata: &Metadata, vocabulary: &Vocabulary<'_>) -> Result<K
     let model =
         model.build().map_err(|e| Error::invalid(ORIGIN, format!("tokenizer.ggml.tokens: {e}")))?;
     let mut library = tokenizers::Tokenizer::new(model);
-    let space_first = flag(metadata, "tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
+    let stated = flag(metadata, "tokenizer.ggml.add_space_prefix")?;
+    let space_first = stated.unwrap_or(defaults.space_first);
     library
         .with_normalizer(Some(normalizer(space_first)?))
         .map_err(|e| Error::invalid(ORIGIN, e.to_string()))?;
