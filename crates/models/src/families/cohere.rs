@@ -9,8 +9,6 @@ use crate::parts::NormKind;
 
 pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
     let config = &m.config;
-    // The tokenizer's limit.
-    config.ignore(&["model_max_length"]);
     let epsilon = ("layer_norm_eps", 1e-5);
     let sizes = m.sizes(&Style { norm: NormKind::Layer, epsilon, tied: true, ..Style::LLAMA })?;
     let rope = m.rope(RopeReading::whole(sizes.head_dim, 500_000.0).interleaved())?;

@@ -96,6 +96,8 @@ impl Rope {
         let base = parameters.get::<f64>("rope_theta")?.unwrap_or(reading.base);
         let reading = RopeReading { base, ..reading };
         let part = parameters.get::<f64>("partial_rotary_factor")?.or(outer_part);
+        // Sections tell the positions of images apart; those of text are equal in all of them.
+        parameters.ignore(&["mrope_section", "mrope_interleaved"]);
         let (new, old) =
             (parameters.get::<String>("rope_type")?, parameters.get::<String>("type")?);
         let kind = new.or(old).unwrap_or_else(|| "default".to_string());
@@ -180,7 +182,7 @@ fn frequencies(
     width: usize,
 ) -> Result<Frequencies, ModelError> {
     Ok(match kind {
-        "default" => {
+        "default" | "mrope" => {
             // Left-overs of a scaling that is off; the reference does not read them.
             parameters.ignore(&["factor", "original_max_position_embeddings"]);
             Frequencies::Plain
