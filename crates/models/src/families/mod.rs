@@ -4,6 +4,7 @@ mod cohere;
 mod cohere2;
 mod deepseek_v2;
 mod deepseek_v3;
+mod depth_scaled;
 mod ernie4_5;
 mod exaone4;
 mod falcon_h1;
@@ -24,6 +25,7 @@ mod lfm2;
 mod lfm2_moe;
 mod llama;
 mod mamba2;
+mod minicpm3;
 mod ministral;
 mod ministral3;
 mod mistral;
@@ -84,6 +86,7 @@ const FAMILIES: &[Family] = &[
     ("lfm2_moe", lfm2_moe::describe),
     ("llama", llama::describe),
     ("mamba2", mamba2::describe),
+    ("minicpm3", minicpm3::describe),
     ("ministral", ministral::describe),
     ("ministral3", ministral3::describe),
     ("mistral", mistral::describe),
