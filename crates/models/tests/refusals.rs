@@ -47,6 +47,7 @@ fn other_names_mean_a_family() {
     for (case, edits, expected) in [
         ("llama_plain", json!({}), "llama"),
         ("llama_plain", json!({"model_type": "iquestcoder"}), "llama"),
+        ("llama_plain", json!({"scale_depth": 1.4}), "minicpm"),
         ("mistral", json!({"layer_types": ["full_attention"]}), "ministral"),
         ("mistral3_mistral", json!({}), "mistral"),
         ("llama_plain", json!({"model_type": "yi"}), "llama"),

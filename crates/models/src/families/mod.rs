@@ -25,6 +25,7 @@ mod lfm2;
 mod lfm2_moe;
 mod llama;
 mod mamba2;
+mod minicpm;
 mod minicpm3;
 mod ministral;
 mod ministral3;
@@ -86,6 +87,7 @@ const FAMILIES: &[Family] = &[
     ("lfm2_moe", lfm2_moe::describe),
     ("llama", llama::describe),
     ("mamba2", mamba2::describe),
+    ("minicpm", minicpm::describe),
     ("minicpm3", minicpm3::describe),
     ("ministral", ministral::describe),
     ("ministral3", ministral3::describe),

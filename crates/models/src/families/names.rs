@@ -35,6 +35,8 @@ const ALIASES: &[Alias] = &[
     alias(Type("iquestcoder"), "llama", r#"{"head_dim": 128, "rms_norm_eps": 1e-5}"#),
     alias(Type("joyai_llm_flash"), "deepseek_v3", "{}"),
     alias(Type("kimi_k2"), "deepseek_v3", "{}"),
+    // MiniCPM under Llama's name.
+    alias(TypeWithKey("llama", "scale_depth"), "minicpm", r#"{"tie_word_embeddings": false}"#),
     // transformers loads such files as Ministral 8B.
     alias(TypeWithKey("mistral", "layer_types"), "ministral", "{}"),
     alias(Type("qwen2_vl_text"), "qwen2", QWEN2_VL),
