@@ -25,6 +25,7 @@ mod lfm2;
 mod lfm2_moe;
 mod llama;
 mod mamba2;
+mod mimo;
 mod minicpm;
 mod minicpm3;
 mod ministral;
@@ -87,6 +88,7 @@ const FAMILIES: &[Family] = &[
     ("lfm2_moe", lfm2_moe::describe),
     ("llama", llama::describe),
     ("mamba2", mamba2::describe),
+    ("mimo", mimo::describe),
     ("minicpm", minicpm::describe),
     ("minicpm3", minicpm3::describe),
     ("ministral", ministral::describe),
