@@ -6,6 +6,7 @@ mod deepseek_v2;
 mod deepseek_v3;
 mod depth_scaled;
 mod ernie4_5;
+mod exaone;
 mod exaone4;
 mod falcon_h1;
 mod gated_hybrid;
@@ -72,6 +73,7 @@ const FAMILIES: &[Family] = &[
     ("deepseek_v2", deepseek_v2::describe),
     ("deepseek_v3", deepseek_v3::describe),
     ("ernie4_5", ernie4_5::describe),
+    ("exaone", exaone::describe),
     ("exaone4", exaone4::describe),
     ("falcon_h1", falcon_h1::describe),
     ("gemma", gemma::describe),
