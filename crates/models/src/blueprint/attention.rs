@@ -6,8 +6,8 @@ use crate::dimensions::{
 };
 use crate::kernels::Span;
 use crate::parts::{
-    GateFunction, Gqa, HeadNorm, KeysValues, Linear, Norm, NormExtent, OutputGate, Part, Position,
-    QueryGrowth, Rope,
+    Alibi, GateFunction, Gqa, HeadNorm, KeysValues, Linear, Norm, NormExtent, OutputGate, Part,
+    Position, QueryGrowth, Rope,
 };
 use crate::source::{Layout, Piece, Rows};
 use crate::{Blueprint, State};
@@ -197,6 +197,7 @@ impl Gqa {
             gate: None,
             output: projection,
             position: Position::None,
+            scaled_biases: false,
             query_growth: None,
             span: Span::Full,
             scale: 1.0 / (sizes.head_dim as f32).sqrt(),
@@ -222,6 +223,14 @@ impl AttentionDraft<'_> {
     pub fn rotary(mut self, rope: &Rope) -> Self {
         self.at.blueprint.uses_rope(rope);
         self.gqa.position = Position::Rotary(rope.clone());
+        self
+    }
+
+    /// Scores rise with the position of the key; `scaled` if the scale of scores applies to that, too.
+    pub fn alibi(mut self, alibi: Alibi, scaled: bool) -> Self {
+        self.at.blueprint.widen(self.gqa.keys, self.gqa.group);
+        self.gqa.position = Position::Alibi(alibi);
+        self.gqa.scaled_biases = scaled;
         self
     }
 

@@ -29,8 +29,6 @@ pub struct MambaSizes {
     pub taps_bias: bool,
     /// Whether the output has a norm, and whether that comes before its gate.
     pub norm: Option<bool>,
-    /// Bounds of step sizes.
-    pub step_limits: (f32, f32),
     /// Factors of the projection's parts.
     pub multipliers: Option<[f32; 5]>,
 }
@@ -59,20 +57,17 @@ impl MambaSizes {
     }
 }
 
-/// `time_step_limit`: two numbers, the second of which may be infinite.
+/// Checks that `time_step_limit` bounds nothing: the reference applies it in prompts and not to
+/// generated tokens, so a bound has no one meaning.
 ///
 /// # Errors
-/// Other numbers of numbers, a negative or a larger first one.
-pub fn step_limits(config: &RawConfig) -> Result<(f32, f32), ModelError> {
+/// Other limits than 0 and infinity.
+pub fn no_step_limits(config: &RawConfig) -> Result<(), ModelError> {
     const KEY: &str = "time_step_limit";
-    let Some(limits) = config.get::<Vec<f64>>(KEY)? else { return Ok((0.0, f32::INFINITY)) };
-    match limits[..] {
-        [least, most] if least >= 0.0 && least <= most => Ok((least as f32, most as f32)),
-        _ => {
-            let expected = "two numbers are needed, the first at least 0 and at most the second";
-            Err(config.refuse(KEY, format!("{limits:?}"), expected))
-        }
-    }
+    let Some(limits) = config.get::<Vec<f64>>(KEY)? else { return Ok(()) };
+    let open = matches!(limits[..], [least, most] if least <= 0.0 && most == f64::INFINITY);
+    let expected = "only [0, Infinity] means the same for prompts and for generated tokens";
+    config.check(open, KEY, format!("{limits:?}"), expected)
 }
 
 impl At<'_> {
@@ -109,7 +104,6 @@ impl At<'_> {
             taps: self.taps("conv1d", channels, taps),
             taps_bias: mamba.taps_bias.then(|| values("conv1d.bias", CHANNEL.of(channels))),
             step_bias: values("dt_bias", HEAD.of(heads)),
-            step_limits: mamba.step_limits,
             rate: self.blueprint.values(
                 self.name("A_log"),
                 [HEAD.of(heads)],

@@ -10,10 +10,10 @@ mod recurrent;
 mod shared_keys;
 mod style;
 
-pub use attention::AttentionBias;
+pub use attention::{AttentionBias, AttentionDraft};
 pub use experts::{EXPERT_NAMES, ExpertSizes};
 pub use latent::LatentSizes;
-pub use mamba2::{MambaSizes, step_limits};
+pub use mamba2::{MambaSizes, no_step_limits};
 pub use recurrent::DeltaSizes;
 pub use shared_keys::SharedKeys;
 pub(crate) use style::divides;
@@ -174,6 +174,14 @@ impl Blueprint {
     /// sequence. A kernel reads and writes it; at position 0 it starts from zeros.
     pub fn sequence_state(&self, name: String, dimensions: Vec<Dimension>) -> State {
         self.keep(StateEntry { name, kind: StateKind::PerSequence(dimensions) })
+    }
+
+    /// Makes the rows of a paged state `by` elements wider.
+    pub fn widen(&self, state: State, by: usize) {
+        let entry = &mut self.tables.borrow_mut().states[state.0];
+        if let StateKind::Paged { width, .. } = &mut entry.kind {
+            width.size += by;
+        }
     }
 
     fn keep(&self, entry: StateEntry) -> State {

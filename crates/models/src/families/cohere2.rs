@@ -19,7 +19,15 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
     let rope = m.rope(RopeReading::whole(sizes.head_dim, 10_000.0).interleaved())?;
     let window = config.or_default("sliding_window", 4096)?;
     let pattern = config.size_or("sliding_window_pattern", 1 << 10, 4)?;
-    let spans = schedules::spans(config, sizes.layers, window, |n| (n + 1) % pattern != 0)?;
+    // Without a window nothing is windowed, and only windowed layers rotate.
+    let listed = |n: usize| window.is_some() && (n + 1) % pattern != 0;
+    let spans = match window {
+        Some(_) => schedules::spans(config, sizes.layers, window, listed)?,
+        None => {
+            config.ignore(&["layer_types"]);
+            vec![Span::Full; sizes.layers]
+        }
+    };
     let bias = AttentionBias::all(config.flag("attention_bias", false)?);
     let scale = config.finite("logit_scale", config.get("logit_scale")?.unwrap_or(0.0625))?;
     let decoder = m.decoder(&sizes, |layer| {

@@ -4,7 +4,7 @@
 
 use super::{AttentionBias, Blueprint, Decoder, ModelError, Read, RopeReading, Style};
 use crate::Names;
-use crate::blueprint::{MambaSizes, step_limits};
+use crate::blueprint::{MambaSizes, no_step_limits};
 use crate::parts::{Layer, Multiplied};
 use stablemate_checkpoint::RawConfig;
 
@@ -60,9 +60,9 @@ fn mamba(config: &RawConfig, hidden: usize) -> Result<MambaSizes, ModelError> {
         output_bias: config.flag("projectors_bias", false)?,
         taps_bias: config.flag("mamba_conv_bias", true)?,
         norm: normed.then_some(before_gate),
-        step_limits: step_limits(config)?,
         multipliers: factors(config, "ssm_multipliers")?,
     };
+    no_step_limits(config)?;
     mamba.check(config, ["mamba_n_heads", "mamba_n_groups", "mamba_d_conv"])?;
     let expand = config.positive_or("mamba_expand", 2.0)?;
     let width = config.get("mamba_d_ssm")?.unwrap_or((expand * hidden as f64) as usize);

@@ -5,7 +5,7 @@
 
 use super::{Blueprint, Decoder, ModelError, Read};
 use crate::Names;
-use crate::blueprint::{MambaSizes, step_limits};
+use crate::blueprint::{MambaSizes, no_step_limits};
 use crate::parts::{Activation, Layer};
 
 const NAMES: Names = Names {
@@ -38,9 +38,9 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
         output_bias: bias,
         taps_bias: config.flag("use_conv_bias", true)?,
         norm: Some(false),
-        step_limits: step_limits(config)?,
         multipliers: None,
     };
+    no_step_limits(config)?;
     mamba.check(config, ["num_heads", "n_groups", "conv_kernel"])?;
     let expand = config.positive_or("expand", 2.0)?;
     let width = (expand * sizes.hidden as f64) as usize;

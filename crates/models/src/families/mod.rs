@@ -8,6 +8,7 @@ mod depth_scaled;
 mod ernie4_5;
 mod exaone;
 mod exaone4;
+mod falcon;
 mod falcon_h1;
 mod gated_hybrid;
 mod gemma;
@@ -75,6 +76,7 @@ const FAMILIES: &[Family] = &[
     ("ernie4_5", ernie4_5::describe),
     ("exaone", exaone::describe),
     ("exaone4", exaone4::describe),
+    ("falcon", falcon::describe),
     ("falcon_h1", falcon_h1::describe),
     ("gemma", gemma::describe),
     ("gemma2", gemma2::describe),

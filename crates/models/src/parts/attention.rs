@@ -1,9 +1,7 @@
 //! Grouped-query attention over the paged cache.
 
 use super::{HeadNorm, Linear, Part, Position};
-use crate::dimensions::{
-    GROUP, HEAD, HEAD_DIM, KEY, KV_HEAD, MIXED, QUERY, TOKEN, VALUE, VALUE_DIM,
-};
+use crate::dimensions::{GROUP, HEAD, HEAD_DIM, KEY, KV_HEAD, MIXED, QUERY, VALUE, VALUE_DIM};
 use crate::kernels::{self, Attention, Span};
 use crate::{Param, State, Step};
 use stablemate_graph::{ElementType, Value};
@@ -31,6 +29,8 @@ pub struct Gqa {
     pub output: Linear,
     /// How positions enter.
     pub position: Position,
+    /// Biases of positions are multiplied by the scale of the scores.
+    pub scaled_biases: bool,
     /// Queries grow with their position.
     pub query_growth: Option<QueryGrowth>,
     /// What is visible.
@@ -200,7 +200,12 @@ impl Part for Gqa {
             None => query,
         };
         if let (Some((key, value)), Some(own)) = (own, &self.own) {
-            step.write(self.keys, self.place(step, own.key_norm, key));
+            let key = self.place(step, own.key_norm, key);
+            let key = match &self.position {
+                Position::Alibi(alibi) => alibi.extend_keys(key, step.addresses().positions),
+                Position::None | Position::Rotary(_) => key,
+            };
+            step.write(self.keys, key);
             let value = own.value_norm.map_or(value, |norm| norm.forward(step, value));
             step.write(self.values, value);
         }
@@ -208,11 +213,12 @@ impl Part for Gqa {
         let heads = [KV_HEAD.of(self.kv_heads), GROUP.of(self.group)];
         let sinks = self.sinks.map(|sinks| step.param(sinks).split(HEAD, &heads));
         let pools = (step.state(self.keys), step.state(self.values));
-        let bias = match &self.position {
-            Position::Alibi(alibi) => Some(alibi.slopes(step.builder(), &heads)),
-            Position::None | Position::Rotary(_) => None,
+        let query = match &self.position {
+            Position::Alibi(alibi) => {
+                alibi.extend_queries(query, (!self.scaled_biases).then_some(self.scale))
+            }
+            Position::None | Position::Rotary(_) => query,
         };
-        let _ = (&bias, TOKEN);
         let mixed =
             kernels::attention(parameters, query, pools.0, pools.1, sinks, step.addresses());
         let mixed = match (gate, self.gate) {

@@ -33,8 +33,6 @@ pub struct Mamba2 {
     pub taps_bias: Option<Param>,
     /// `[H]`, added to step sizes.
     pub step_bias: Param,
-    /// Bounds of step sizes; the upper one may be infinite.
-    pub step_limits: (f32, f32),
     /// `[H]`: the rate of decay, as its natural logarithm, or negative as it is.
     pub rate: Param,
     /// `[H]`: the part of an input that passes by.
@@ -77,20 +75,6 @@ impl Mamba2 {
         let ty = TensorType::new(ElementType::F32, [CHANNEL.of(factors.len())]);
         let factors = mixed.builder().constant(Literal::Float(factors), ty);
         (mixed * factors, change * f64::from(step))
-    }
-
-    /// Step sizes after their bias, softplus and limits.
-    fn steps<'b>(&self, step: &Step<'b>, change: Value<'b>) -> Value<'b> {
-        let (least, most) = self.step_limits;
-        let size = softplus(change + step.param(self.step_bias));
-        let size = match least > 0.0 {
-            true => size.maximum(size.builder().scalar(least)),
-            false => size,
-        };
-        match most.is_finite() {
-            true => size.minimum(size.builder().scalar(most)),
-            false => size,
-        }
     }
 
     /// `y [T, I]` normalised and gated.
@@ -139,7 +123,7 @@ impl Part for Mamba2 {
             NEGATIVE_RATE => stored,
             _ => -stored.exponential(),
         };
-        let dt = self.steps(step, change);
+        let dt = softplus(change + step.param(self.step_bias));
         let inputs = Scan { x: input, dt, a, b: vectors(0), c: vectors(1) };
         let (y, pool) = kernels::scan(step.state(self.states), inputs, addresses);
         step.replace(self.states, pool);
