@@ -2,6 +2,7 @@
 
 mod cohere;
 mod cohere2;
+mod cwm;
 mod deepseek_v2;
 mod deepseek_v3;
 mod depth_scaled;
@@ -62,7 +63,7 @@ use crate::{Blueprint, Decoder, ModelError, Style};
 use stablemate_checkpoint::RawConfig;
 use wrappers::Opened;
 
-pub use names::supported;
+pub use names::{other_names, refused, supported, wrappers};
 
 /// A `model_type` and the function that describes its models.
 type Family = (&'static str, fn(&Blueprint) -> Result<Decoder, ModelError>);
@@ -71,6 +72,7 @@ type Family = (&'static str, fn(&Blueprint) -> Result<Decoder, ModelError>);
 const FAMILIES: &[Family] = &[
     ("cohere", cohere::describe),
     ("cohere2", cohere2::describe),
+    ("cwm", cwm::describe),
     ("deepseek_v2", deepseek_v2::describe),
     ("deepseek_v3", deepseek_v3::describe),
     ("ernie4_5", ernie4_5::describe),

@@ -100,10 +100,29 @@ pub fn supported() -> Vec<&'static str> {
         TypeWithKey(..) | Class(_) => None,
     });
     let families = FAMILIES.iter().map(|(name, _)| *name);
-    let wrappers = WRAPPERS.iter().map(|wrapper| wrapper.model_type);
-    let mut names: Vec<&str> = families.chain(aliases).chain(wrappers).collect();
+    let mut names: Vec<&str> = families.chain(aliases).chain(wrappers()).collect();
     names.sort_unstable();
     names
+}
+
+/// Names that mean a family under another name, as Markdown, and the family.
+pub fn other_names() -> Vec<(String, &'static str)> {
+    let text = |alias: &Alias| match alias.said {
+        Type(name) => format!("`{name}`"),
+        TypeWithKey(name, key) => format!("`{name}` with `{key}`"),
+        Class(name) => format!("an unknown one beside the class `{name}`"),
+    };
+    ALIASES.iter().map(|alias| (text(alias), alias.family)).collect()
+}
+
+/// The `model_type`s of wrappers whose text model can be described.
+pub fn wrappers() -> impl Iterator<Item = &'static str> {
+    WRAPPERS.iter().map(|wrapper| wrapper.model_type)
+}
+
+/// The `model_type`s that are known and not built, and the reasons.
+pub fn refused() -> &'static [(&'static str, &'static str)] {
+    REFUSED
 }
 
 /// The five supported names with the fewest edits from `name`.
