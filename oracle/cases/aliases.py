@@ -1,9 +1,10 @@
-"""Llama under other names: seed_oss, ernie4_5, internlm3.
+"""Llama under other names: seed_oss, ernie4_5, internlm3, cwm.
 
 seed_oss: `attention_bias` (true where absent) is for queries, keys and values, `attention_out_bias` for the output;
 head_dim 128 where absent. ernie4_5: rotated in interleaved pairs, `use_bias` puts biases in every projection, head_dim 128
 and the head tied where the keys are absent. internlm3: `qkv_bias` and `bias` (never different) put them into attention and
-network; its `rope_scaling` is dynamic; head_dim 128 where absent.
+network; its `rope_scaling` is dynamic; head_dim 128 where absent. cwm: windows of 8192 in all but every fourth layer,
+beginning with the first; llama3 scaling by 16 from 8192 where the keys are absent.
 """
 
 from .common import case, half_split, zeroed
@@ -62,4 +63,21 @@ INTERNLM_CASES = [
          drops={"dynamic": {"rope_parameters.rope_type": "default"}}),
 ]
 
-CASES = SEED_OSS_CASES + ERNIE_CASES + INTERNLM_CASES
+CWM_CASES = [
+    case("cwm", "v5", SIZES | dict(model_type="cwm", num_hidden_layers=5, sliding_window=8, mlp_bias=True, rms_norm_eps=1e-5,
+                                   rope_parameters=dict(rope_theta=10000.0, rope_type="default")), 23,
+         drops={"windows": {"sliding_window": 512}, "the full layers": {"layer_types": ["sliding_attention"] * 5},
+                "the network's biases": zeroed("down_proj.bias")}),
+    # cwm's config.json, scaled down, without its keys of the rotation.
+    case("cwm_v4style", "v4",
+         HUB | dict(architectures=["CwmForCausalLM"], model_type="cwm", layer_types=[
+             "full_attention", "sliding_attention", "full_attention"], mlp_bias=False, pretraining_tp=1,
+             rms_norm_eps=1e-5, rope_scaling=None, rope_theta=10000.0, sliding_window=6, tie_word_embeddings=False), 20,
+         same_as=MODERN | dict(model_type="cwm", rms_norm_eps=1e-5, sliding_window=6, layer_types=[
+             "full_attention", "sliding_attention", "full_attention"], rope_parameters=dict(
+                 rope_theta=1e6, rope_type="llama3", factor=16.0, high_freq_factor=4.0, low_freq_factor=1.0,
+                 original_max_position_embeddings=8192)),
+         drops={"windows": {"sliding_window": 512}, "the base of the rotation": {"rope_parameters.rope_theta": 1e4}}),
+]
+
+CASES = SEED_OSS_CASES + ERNIE_CASES + INTERNLM_CASES + CWM_CASES

@@ -22,15 +22,31 @@ pub enum ModelError {
         /// What would be right.
         expected: String,
     },
-    /// No family reads this `model_type`.
-    #[error("{file}: model_type {found:?} is not supported; supported are {supported}")]
+    /// No family has this `model_type`.
+    #[error(
+        "{file}: model_type {found:?}{place} is not supported; the nearest that are: {nearest}"
+    )]
     UnknownFamily {
         /// The configuration's file.
         file: PathBuf,
         /// The model type.
         found: String,
-        /// All known ones.
-        supported: String,
+        /// Empty, or the wrapper that it stands in, with a space before it.
+        place: String,
+        /// Supported ones.
+        nearest: String,
+    },
+    /// The family of this `model_type` is known and not built.
+    #[error("{file}: model_type {found:?}{place} is not supported: {reason}")]
+    RefusedFamily {
+        /// The configuration's file.
+        file: PathBuf,
+        /// The model type.
+        found: String,
+        /// Empty, or the wrapper that it stands in, with a space before it.
+        place: String,
+        /// What is missing.
+        reason: &'static str,
     },
     /// A parameter's tensor is missing from the checkpoint.
     #[error("{file}: tensor {tensor:?} is missing; the model needs it as {expected}")]

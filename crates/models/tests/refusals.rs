@@ -4,9 +4,9 @@ mod support;
 
 use serde_json::{Value, json};
 use stablemate_graph::ElementType;
-use stablemate_models::{ModelError, Storage};
+use stablemate_models::{ModelError, Storage, families};
 use std::path::Path;
-use support::describe;
+use support::{describe, edited};
 
 /// The message of a refusal, which must name the file.
 fn refusal(case: &str, edits: Value, without: &[&str]) -> String {
@@ -17,13 +17,58 @@ fn refusal(case: &str, edits: Value, without: &[&str]) -> String {
 }
 
 #[test]
-fn unknown_families_list_the_known_ones() {
-    let message = refusal("llama_plain", json!({"model_type": "mamba"}), &[]);
-    let expected = "some/config.json: model_type \"mamba\" is not supported; supported are \
-                    gemma2, gemma3_text, llama, mistral, qwen2, qwen3";
-    assert_eq!(message, expected);
+fn unknown_families_list_the_nearest() {
+    let unknown = json!({"model_type": "qwen4", "architectures": []});
+    let message = refusal("llama_plain", unknown, &[]);
+    for part in [": model_type \"qwen4\" is not supported; the nearest", "qwen2, qwen3, qwen3_5"] {
+        assert!(message.contains(part), "{message}");
+    }
     let message = refusal("llama_plain", json!({}), &["model_type"]);
     assert!(message.contains("`model_type`: missing"), "{message}");
+    let wrapped = json!({"text_config": {"model_type": "ministral4"}});
+    let message = refusal("mistral3", wrapped, &[]);
+    for part in ["\"ministral4\" in the text_config of \"mistral3\"", "nearest", "ministral3"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn families_that_are_not_built_say_why() {
+    let message = refusal("llama_plain", json!({"model_type": "deepseek_v32"}), &[]);
+    insta::assert_snapshot!(message, @r#"some/config.json: model_type "deepseek_v32" is not supported: attention over tokens that an index chooses is not a part here"#);
+    let wrapped = json!({"text_config": {"model_type": "mistral4"}});
+    let message = refusal("mistral3", wrapped, &[]);
+    insta::assert_snapshot!(message, @r#"some/config.json: model_type "mistral4" in the text_config of "mistral3" is not supported: it is not described yet; ministral3 is"#);
+}
+
+#[test]
+fn other_names_mean_a_family() {
+    let family = |case: &str, edits: Value| families::family(&edited(case, edits, &[])).unwrap();
+    for (case, edits, expected) in [
+        ("llama_plain", json!({}), "llama"),
+        ("llama_plain", json!({"model_type": "iquestcoder"}), "llama"),
+        ("llama_plain", json!({"scale_depth": 1.4}), "minicpm"),
+        ("mistral", json!({"layer_types": ["full_attention"]}), "ministral"),
+        ("mistral3_mistral", json!({}), "mistral"),
+        ("llama_plain", json!({"model_type": "yi"}), "llama"),
+        (
+            "llama_plain",
+            json!({"model_type": "yi", "architectures": ["Qwen2ForCausalLM"]}),
+            "qwen2",
+        ),
+        ("qwen2_vl", json!({}), "qwen2"),
+        ("qwen3_vl", json!({}), "qwen3"),
+        ("deepseek_v3", json!({"model_type": "kimi_k2"}), "deepseek_v3"),
+    ] {
+        assert_eq!(family(case, edits.clone()), expected, "{case} {edits}");
+    }
+    // The name implies values of keys that are absent.
+    let edits = json!({"model_type": "iquestcoder", "head_dim": null});
+    let summary =
+        |without: &[&str]| describe("llama_plain", edits.clone(), without).unwrap().summary();
+    assert!(summary(&["rms_norm_eps", "head_dim"]).contains("heads of 128"));
+    assert!(summary(&["rms_norm_eps"]).contains("epsilon 0.00001"));
+    assert!(!summary(&[]).contains("heads of 128"), "null means hidden / heads");
 }
 
 #[test]
@@ -270,7 +315,8 @@ fn a_checkpoint_must_have_the_tensors_that_the_configuration_asks_for() {
         Err(ModelError::UnknownFamily {
             file: path,
             found: "y".to_string(),
-            supported: String::new(),
+            place: String::new(),
+            nearest: String::new(),
         })
     });
     assert!(

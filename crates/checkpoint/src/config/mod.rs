@@ -141,6 +141,18 @@ impl RawConfig {
         }))
     }
 
+    /// The same object where keys that are absent have the values of `defaults`, a JSON object. Keys
+    /// that are null stay so.
+    ///
+    /// # Errors
+    /// `defaults` is not a JSON object.
+    pub fn with_defaults(&self, defaults: &str) -> Result<Self, Error> {
+        let defaults = Self::from_json(defaults, &self.source)?;
+        let mut object = Map::clone(&defaults.object);
+        object.extend(Map::clone(&self.object));
+        Ok(Self { object: Arc::new(object), ..self.clone() })
+    }
+
     /// States that these keys of this object do not matter, whatever their values. Keys that are
     /// absent may be named.
     pub fn ignore(&self, keys: &[&str]) {

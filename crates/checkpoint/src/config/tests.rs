@@ -115,6 +115,20 @@ fn keys_that_say_nothing_of_logits() {
 }
 
 #[test]
+fn defaults_stand_in_for_absent_keys() {
+    let root = config(r#"{"a": 1, "b": null, "deep": {"c": 2}}"#);
+    let deep = root.nested("deep").unwrap().unwrap();
+    let filled = root.with_defaults(r#"{"a": 5, "b": 6, "d": 7}"#).unwrap();
+    let get = |config: &RawConfig, key: &str| config.get::<usize>(key).unwrap();
+    assert_eq!((get(&filled, "a"), get(&filled, "b"), get(&filled, "d")), (Some(1), None, Some(7)));
+    let filled = deep.with_defaults(r#"{"e": 8}"#).unwrap();
+    assert_eq!((get(&filled, "c"), get(&filled, "e")), (Some(2), Some(8)));
+    // What was read through the filled object was read.
+    root.finish().unwrap();
+    assert!(root.with_defaults("[]").is_err());
+}
+
+#[test]
 fn named_keys_are_ignored() {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let root = config(r#"{"odd": 3, "deep": {"odd": 4, "x.y": {"z": 5}}, "a.b": 6}"#);

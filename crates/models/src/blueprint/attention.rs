@@ -1,13 +1,15 @@
 //! Attention in a description, under Llama's names.
 
 use super::{At, Sizes};
-use crate::dimensions::{HEAD, HEAD_DIM, KEY, KV_HEAD, MIXED, MODEL, QUERY, VALUE, VALUE_DIM};
+use crate::dimensions::{
+    GROUP, HEAD, HEAD_DIM, KEY, KV_HEAD, MIXED, MODEL, QUERY, VALUE, VALUE_DIM,
+};
 use crate::kernels::Span;
 use crate::parts::{
     Alibi, GateFunction, Gqa, HeadNorm, KeysValues, Linear, Norm, NormExtent, OutputGate, Part,
     Position, QueryGrowth, Rope,
 };
-use crate::source::{Piece, Rows};
+use crate::source::{Layout, Piece, Rows};
 use crate::{Blueprint, State};
 use stablemate_graph::Dimension;
 
@@ -120,6 +122,24 @@ impl<'m> At<'m> {
         let output = self.linear("o_proj", model, mixed, bias.output);
         let gqa = Gqa { query, own, output, ..Gqa::new(sizes, pools, query) };
         AttentionDraft { at: self.clone(), gqa }
+    }
+
+    /// Attention with these names of the projections of query, key, value and output.
+    pub fn attention_named(
+        &self,
+        sizes: &Sizes,
+        [query, key, value, output]: [&str; 4],
+        bias: AttentionBias,
+    ) -> AttentionDraft<'m> {
+        let Sizes { heads, kv_heads, head_dim, hidden, .. } = *sizes;
+        let (model, keys) = (MODEL.of(hidden), kv_heads * head_dim);
+        let rows = [QUERY.of(heads * head_dim), KEY.of(keys), VALUE.of(keys)];
+        let input = |name: &str, n: usize| self.linear(name, rows[n], model, bias.inputs);
+        let output = |mixed| self.linear(output, model, mixed, bias.output);
+        let projections = [input(query, 0), input(key, 1), input(value, 2)];
+        let [query, key, value] = projections;
+        let output = output(MIXED.of(heads * head_dim));
+        self.attention_with(sizes, [query, key, value, output])
     }
 
     /// Attention with projections that the family has declared, over pools of this layer.
@@ -268,14 +288,41 @@ impl AttentionDraft<'_> {
 
     /// A norm `q_norm` over each query head, and `k_norm` over each key head where the layer has keys,
     /// before the rotation.
-    pub fn head_norms(mut self, sizes: &Sizes) -> Self {
+    pub fn head_norms(self, sizes: &Sizes) -> Self {
+        self.head_norms_named(["q_norm", "k_norm"], sizes)
+    }
+
+    /// [`head_norms`](Self::head_norms) with these names.
+    pub fn head_norms_named(mut self, [query, key]: [&str; 2], sizes: &Sizes) -> Self {
         let over = [HEAD_DIM.of(self.gqa.head_dim)];
         let of = |norm| HeadNorm { norm, extent: NormExtent::Head, after_rotation: false };
-        self.gqa.query_norm = Some(of(self.at.norm_over("q_norm", sizes, over)));
+        self.gqa.query_norm = Some(of(self.at.norm_over(query, sizes, over)));
         if let Some(own) = &mut self.gqa.own {
-            own.key_norm = Some(of(self.at.norm_over("k_norm", sizes, over)));
+            own.key_norm = Some(of(self.at.norm_over(key, sizes, over)));
         }
         self
+    }
+
+    /// Norms `query` over each query head and `key` over each key head, before the rotation, with a
+    /// weight for each head: stored `[heads, H]`, or head by head in `norms`. They have no biases.
+    pub fn norms_of_heads(self, [query, key]: [&str; 2], sizes: &Sizes) -> Self {
+        let Gqa { kv_heads, group, head_dim, .. } = self.gqa;
+        let norm = |name: &str, heads: &[Dimension]| {
+            let count = heads.iter().map(|dimension| dimension.size).product();
+            let weight = self.at.name(&format!("{name}.weight"));
+            let one = |n: usize| {
+                let tensor = self.at.name(&format!("{name}.norms.{n}.weight"));
+                Piece::viewed(tensor, [head_dim], [1, head_dim])
+            };
+            let list = Layout((0..count).map(one).collect());
+            let layouts = vec![Piece::whole(&weight, [count, head_dim]).into(), list];
+            let dimensions = [heads, &[HEAD_DIM.of(head_dim)]].concat();
+            let weight = Some(self.at.blueprint.values(weight, dimensions, layouts));
+            Norm { kind: sizes.norm, weight, bias: None, epsilon: sizes.epsilon }
+        };
+        let query = norm(query, &[KV_HEAD.of(kv_heads), GROUP.of(group)]);
+        let key = norm(key, &[KV_HEAD.of(kv_heads)]);
+        self.norms(query, key, NormExtent::Head, false)
     }
 
     /// The output is multiplied by `function(gate)`, `name` being the gate's projection.

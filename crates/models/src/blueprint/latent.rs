@@ -29,11 +29,12 @@ pub struct LatentSizes {
 }
 
 impl LatentSizes {
-    /// Reads them.
+    /// Reads them; without a `value_dim` for configurations that have no `v_head_dim`, the key must be
+    /// there.
     ///
     /// # Errors
     /// Missing keys, zeros and too large sizes.
-    pub fn read(m: &Blueprint) -> Result<Self, ModelError> {
+    pub fn read(m: &Blueprint, value_dim: Option<usize>) -> Result<Self, ModelError> {
         let size = |key: &str| m.config.size(key, 1 << 20);
         let query_rank = match m.config.contains("q_lora_rank") {
             true => Some(size("q_lora_rank")?),
@@ -43,7 +44,10 @@ impl LatentSizes {
             plain: size("qk_nope_head_dim")?,
             rotated: size("qk_rope_head_dim")?,
             rank: size("kv_lora_rank")?,
-            value_dim: size("v_head_dim")?,
+            value_dim: match value_dim {
+                Some(default) => m.config.size_or("v_head_dim", 1 << 20, default)?,
+                None => size("v_head_dim")?,
+            },
             query_rank,
             bias: m.config.flag("attention_bias", false)?,
             // Of the class, whatever the configuration says.

@@ -360,10 +360,31 @@ impl<'m> At<'m> {
         mixer: impl Into<Box<dyn Part>>,
         network: impl Into<Box<dyn Part>>,
     ) -> Layer {
+        self.pre_norm_sum(sizes, mixer, vec![network.into()])
+    }
+
+    /// [`pre_norm`](Self::pre_norm) with several networks under one norm, whose outputs are added.
+    pub fn pre_norm_sum(
+        &self,
+        sizes: &Sizes,
+        mixer: impl Into<Box<dyn Part>>,
+        networks: Vec<Box<dyn Part>>,
+    ) -> Layer {
         Layer::Sequential(vec![
             self.branch("input_layernorm", sizes, vec![mixer.into()]),
-            self.branch("post_attention_layernorm", sizes, vec![network.into()]),
+            self.branch("post_attention_layernorm", sizes, networks),
         ])
+    }
+
+    /// `x + mixer(norm(x)) + network(norm(x))` with one norm for both, `input_layernorm`.
+    pub fn parallel(
+        &self,
+        sizes: &Sizes,
+        mixer: impl Into<Box<dyn Part>>,
+        network: impl Into<Box<dyn Part>>,
+    ) -> Layer {
+        let parts = vec![mixer.into(), network.into()];
+        Layer::Sequential(vec![self.branch("input_layernorm", sizes, parts)])
     }
 
     /// `x + norm(mixer(norm(x)))`, then `x + norm(network(norm(x)))`, under Gemma's names.
@@ -373,14 +394,25 @@ impl<'m> At<'m> {
         mixer: impl Into<Box<dyn Part>>,
         network: impl Into<Box<dyn Part>>,
     ) -> Layer {
-        let branch = |pre: &str, part: Box<dyn Part>, post: &str| Branch {
-            post: Some(self.norm(post, sizes)),
-            ..self.branch(pre, sizes, vec![part])
+        let before = ["input_layernorm", "pre_feedforward_layernorm"];
+        let after = ["post_attention_layernorm", "post_feedforward_layernorm"];
+        self.sandwich_named(sizes, before, after, mixer, network)
+    }
+
+    /// A [`sandwich`](Self::sandwich) with these names of the norms before and after both parts.
+    pub fn sandwich_named(
+        &self,
+        sizes: &Sizes,
+        before: [&str; 2],
+        after: [&str; 2],
+        mixer: impl Into<Box<dyn Part>>,
+        network: impl Into<Box<dyn Part>>,
+    ) -> Layer {
+        let branch = |n: usize, part: Box<dyn Part>| Branch {
+            post: Some(self.norm(after[n], sizes)),
+            ..self.branch(before[n], sizes, vec![part])
         };
-        Layer::Sequential(vec![
-            branch("input_layernorm", mixer.into(), "post_attention_layernorm"),
-            branch("pre_feedforward_layernorm", network.into(), "post_feedforward_layernorm"),
-        ])
+        Layer::Sequential(vec![branch(0, mixer.into()), branch(1, network.into())])
     }
 
     /// `x + norm(mixer(x))`, then `x + norm(network(x))`, under OLMo 2's names.

@@ -5,9 +5,9 @@ use crate::ModelError;
 use crate::dimensions::{
     CHANNEL, GROUP, HEAD, HEAD_DIM, KV_HEAD, MIXED, MODEL, TAIL, TAP, VALUE_DIM,
 };
-use crate::parts::{DeltaNet, Linear, NormKind, Part};
+use crate::parts::{DeltaNet, Linear, NormKind, Part, ShortConvolution};
 use crate::reading::Read;
-use crate::source::{Layout, Piece};
+use crate::source::{Layout, Piece, Rows};
 use crate::{Param, State};
 use stablemate_graph::Dimension;
 
@@ -88,7 +88,7 @@ impl At<'_> {
         let piece = |tensor: &str, rows: usize, start: usize, length: usize| {
             let tensor = self.name(&format!("{tensor}.weight"));
             let whole = Piece::whole(tensor, [key_heads * rows, columns]);
-            whole.only(crate::source::Rows::every(rows, key_heads, start, length))
+            whole.only(Rows::every(rows, key_heads, start, length))
         };
         let linear = |name: &str, rows: Dimension, pieces: Vec<Piece>| {
             let name = self.name(&format!("{name}.weight"));
@@ -146,6 +146,26 @@ impl At<'_> {
         }
     }
 
+    /// A gated short convolution over `W = taps` tokens: `in_proj` holds the gate before the convolution,
+    /// the gate behind it and the value; `conv`; `out_proj`.
+    pub fn short_convolution(&self, sizes: &Sizes, taps: usize, bias: bool) -> ShortConvolution {
+        let (width, model) = (sizes.hidden, MODEL.of(sizes.hidden));
+        let channels = CHANNEL.of(width);
+        let input = |part: &str, n: usize| {
+            let rows = (3 * width, Rows::range(n * width, width));
+            self.rows_of("in_proj", part, [channels, model], rows, bias)
+        };
+        let shift = || self.blueprint.values(self.name("conv.bias"), [channels], Vec::new());
+        ShortConvolution {
+            inputs: [input("before", 0), input("behind", 1), input("value", 2)],
+            taps: self.taps("conv", width, taps),
+            bias: bias.then(shift),
+            output: self.linear("out_proj", model, channels, bias),
+            tail: self.tail(width, taps),
+            width: taps,
+        }
+    }
+
     /// The weights `name.weight [C, W]` of a convolution per channel, stored `[C, 1, W]` by PyTorch,
     /// `[C, W, 1]` by MLX and `[C, W]` by GGUF.
     pub fn taps(&self, name: &str, channels: usize, taps: usize) -> Param {
@@ -172,4 +192,4 @@ impl At<'_> {
     }
 }
 
-super::networks::boxed!(DeltaNet);
+super::networks::boxed!(DeltaNet, ShortConvolution);

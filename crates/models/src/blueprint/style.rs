@@ -19,7 +19,7 @@ pub struct Style {
     pub kv_heads: Option<&'static str>,
     /// `K` must be in the configuration: the class has a default of its own that files do not mean.
     pub kv_heads_required: bool,
-    /// `H` where the configuration has no `head_dim`; `None` for hidden / heads.
+    /// `H` where the configuration has no `head_dim`; `None` for hidden / heads, which null means, too.
     pub head_dim: Option<usize>,
     /// The inner features of networks.
     pub features: Features,
@@ -210,7 +210,11 @@ fn head_dim(
     hidden: usize,
     heads: usize,
 ) -> Result<usize, ModelError> {
-    let head_dim = match config.get::<usize>("head_dim")?.or(style.head_dim) {
+    let stated = match style.head_dim {
+        Some(default) => config.or_default("head_dim", default)?,
+        None => config.get("head_dim")?,
+    };
+    let head_dim = match stated {
         Some(head_dim) => head_dim,
         None => {
             let expected = format!("it must be a multiple of {}, {heads}", style.heads);

@@ -6,7 +6,7 @@
 
 use super::{AttentionBias, Blueprint, Decoder, ModelError, Read, RopeReading, Span, schedules};
 use crate::Style;
-use crate::parts::{Layer, NormKind};
+use crate::parts::NormKind;
 
 pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
     let config = &m.config;
@@ -34,8 +34,7 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
         let span = spans[layer.n];
         let rope = (span != Span::Full).then_some(&rope);
         let attention = layer.at("self_attn").attention(&sizes, bias).span(span).rotary_if(rope);
-        let parts = vec![attention.into(), layer.at("mlp").gated(&sizes, false).into()];
-        Ok(Layer::Sequential(vec![layer.branch("input_layernorm", &sizes, parts)]))
+        Ok(layer.parallel(&sizes, attention, layer.at("mlp").gated(&sizes, false)))
     })?;
     Ok(Decoder { logit_scale: Some(scale as f32), ..decoder })
 }

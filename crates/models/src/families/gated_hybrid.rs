@@ -41,10 +41,6 @@ impl Mixers {
         config.ignore(&["attn_output_gate", "mamba_ssm_dtype"]);
         config.ignore(&["mtp_num_hidden_layers", "mtp_use_dedicated_embeddings"]);
         m.ignore_tensors(&["mtp.*", "model.mtp.*"]);
-        if let Some(parameters) = config.nested("rope_parameters")? {
-            // Sections tell the positions of images apart; those of text are equal in all of them.
-            parameters.ignore(&["mrope_section", "mrope_interleaved"]);
-        }
         let reading = RopeReading::whole(sizes.head_dim, 10_000.0).partial(0.25);
         let rope = m.rope(reading)?;
         let interval = config.size_or("full_attention_interval", 1 << 10, 4)?;

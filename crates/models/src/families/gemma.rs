@@ -1,33 +1,25 @@
-//! Values that the generations of Gemma share.
+//! Gemma 1 and CodeGemma: Llama's layout with `(1 + w)` RMS norms, GeGLU, heads of their own size and a
+//! scaled embedding.
+//!
+//! Follows transformers' `modeling_gemma.py`; paper arXiv 2403.08295.
 
-use super::{Blueprint, Decoder, ModelError, Read, Style};
-use crate::parts::{Activation, NormKind};
+use super::{AttentionBias, Blueprint, Decoder, ModelError, Read, RopeReading, Style, gemma_style};
+use crate::parts::Activation;
 
-/// `(1 + w)` norms, GeGLU, a tied head. `hidden_act` is an older name that the reference does not read.
-pub(super) const STYLE: Style = Style {
-    kv_heads_required: true,
-    norm: NormKind::RmsOnePlus,
-    activation: ("hidden_activation", Activation::GeluTanh),
-    tied: true,
-    ..Style::LLAMA
-};
-
-/// The factor of scores: `query_pre_attn_scalar ^ -½`.
-pub(super) fn scale(m: &Blueprint) -> Result<f32, ModelError> {
-    Ok(m.config.positive_or("query_pre_attn_scalar", 256.0)?.powf(-0.5) as f32)
-}
-
-/// The embedding is scaled by `√D`; logits are bounded, by `softcap` if the configuration is silent.
-pub(super) fn finish(
-    m: &Blueprint,
-    mut decoder: Decoder,
-    softcap: Option<f64>,
-) -> Result<Decoder, ModelError> {
-    m.config.ignore(&["hidden_act"]);
-    // Attention in both directions is for embedding models; false and null mean causal.
-    let expected = "only causal attention can generate";
-    m.config.must_be_off("use_bidirectional_attention", expected)?;
-    decoder.embedding.scale = Some((decoder.hidden as f32).sqrt());
-    decoder.logit_softcap = m.config.cap("final_logit_softcapping", softcap)?;
-    Ok(decoder)
+pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
+    let activation = ("hidden_act", Activation::GeluTanh);
+    let mut sizes = m.sizes(&Style { head_dim: Some(256), activation, ..gemma_style::STYLE })?;
+    // The first files say `gelu`, but mean its hyperbolic-tangent formula; the key that corrected
+    // them is not read any more.
+    m.config.ignore(&["hidden_activation"]);
+    if sizes.activation == Activation::Gelu {
+        sizes.activation = Activation::GeluTanh;
+    }
+    let rope = m.rope(RopeReading::whole(sizes.head_dim, 10_000.0))?;
+    let bias = AttentionBias::all(m.config.flag("attention_bias", false)?);
+    let decoder = m.decoder(&sizes, |layer| {
+        let attention = layer.at("self_attn").attention(&sizes, bias).rotary(&rope);
+        Ok(layer.pre_norm(&sizes, attention, layer.at("mlp").gated(&sizes, false)))
+    })?;
+    gemma_style::scaled(m, decoder)
 }

@@ -5,10 +5,9 @@
 //! Follows transformers' `modeling_gemma3.py`; paper arXiv 2503.19786.
 
 use super::{
-    AttentionBias, Blueprint, Decoder, ModelError, Read, Rope, RopeReading, Span, Style, gemma,
-    schedules,
+    AttentionBias, Blueprint, Decoder, ModelError, Read, Rope, RopeReading, Span, Style,
+    gemma_style, schedules,
 };
-use crate::parts::rope::Frequencies;
 
 pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
     let config = &m.config;
@@ -16,13 +15,18 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
     config.ignore(&["attn_logit_softcapping"]);
     // transformers 5 writes the pattern with an underscore, beside the layer types it led to.
     config.ignore(&["_sliding_window_pattern"]);
-    let sizes = m.sizes(&Style { head_dim: Some(256), ..gemma::STYLE })?;
-    let (full, windowed) = ropes(m, sizes.head_dim)?;
+    let sizes = m.sizes(&Style { head_dim: Some(256), ..gemma_style::STYLE })?;
+    let rope = |kind, base_key, base, scaled| -> Result<Rope, ModelError> {
+        let base = config.get(base_key)?.unwrap_or(base);
+        Rope::of_type(config, kind, RopeReading::whole(sizes.head_dim, base), scaled)
+    };
+    let full = rope(schedules::FULL, "rope_theta", 1_000_000.0, true)?;
+    let windowed = rope(schedules::SLIDING, "rope_local_base_freq", 10_000.0, false)?;
     let pattern = config.get("sliding_window_pattern")?.unwrap_or(6usize);
     config.positive("sliding_window_pattern", pattern as f64)?;
     let window = config.or_default("sliding_window", 4096)?;
     let spans = schedules::spans(config, sizes.layers, window, |n| (n + 1) % pattern != 0)?;
-    let (scale, bias) = (gemma::scale(m)?, config.flag("attention_bias", false)?);
+    let (scale, bias) = (gemma_style::scale(m)?, config.flag("attention_bias", false)?);
     let decoder = m.decoder(&sizes, |layer| {
         let span = spans[layer.n];
         let rope = if span == Span::Full { &full } else { &windowed };
@@ -31,33 +35,5 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
         Ok(layer.sandwich(&sizes, attention, layer.at("mlp").gated(&sizes, false)))
     })?;
     // Gemma 3 counts positions after scaling.
-    Ok(Decoder { context: sizes.positions, ..gemma::finish(m, decoder, None)? })
-}
-
-/// The rotations of full and of windowed layers.
-fn ropes(m: &Blueprint, head_dim: usize) -> Result<(Rope, Rope), ModelError> {
-    let config = &m.config;
-    let scaling = config.nested("rope_scaling")?;
-    let parameters = config.nested("rope_parameters")?;
-    if let Some(scaling) = &scaling {
-        // The reference overlooks the older spelling `type` here, so it has no defined meaning.
-        scaling.require::<String>("rope_type")?;
-    }
-    let read = |kind: &str, scaling, base_key: &str, default: f64| -> Result<Rope, ModelError> {
-        let base = config.get::<f64>(base_key)?.unwrap_or(default);
-        let own = match &parameters {
-            Some(parameters) => parameters.nested(kind)?,
-            None => None,
-        };
-        let reading = RopeReading::whole(head_dim, base);
-        let mut rope = Rope::from_parameters(config, own.as_ref().or(scaling), reading)?;
-        if let Frequencies::Yarn(yarn) = &mut rope.frequencies {
-            // The reference looks for `truncate` beside the layer types, not in them.
-            yarn.truncate = true;
-        }
-        Ok(rope)
-    };
-    let full = read("full_attention", scaling.as_ref(), "rope_theta", 1_000_000.0)?;
-    let windowed = read("sliding_attention", None, "rope_local_base_freq", 10_000.0)?;
-    Ok((full, windowed))
+    Ok(Decoder { context: sizes.positions, ..gemma_style::finish(m, decoder, None)? })
 }

@@ -37,7 +37,7 @@ impl LatentModel {
         // Heads have no common size here: their parts have one each.
         let sizes = m.sizes(&Style { head_dim: Some(1), kv_heads: None, ..Style::LLAMA })?;
         config.ignore(&["num_key_value_heads"]);
-        let latent = LatentSizes::read(m)?;
+        let latent = LatentSizes::read(m, None)?;
         let reading = RopeReading::whole(latent.rotated, 10_000.0);
         let rope = m.rope(if interleaved { reading.interleaved() } else { reading })?;
         let keys = ["n_routed_experts", "num_experts_per_tok", "moe_intermediate_size"];
@@ -91,7 +91,7 @@ impl LatentModel {
 }
 
 /// `1/√(H + P)`, times the square of YaRN's magnitude if `mscale_all_dim` is set.
-fn scale(m: &Blueprint, latent: &LatentSizes, rope: &Rope) -> Result<f32, ModelError> {
+pub(super) fn scale(m: &Blueprint, latent: &LatentSizes, rope: &Rope) -> Result<f32, ModelError> {
     let scale = ((latent.plain + latent.rotated) as f64).powf(-0.5);
     let parameters = match m.config.nested("rope_scaling")? {
         Some(scaling) => Some(scaling),

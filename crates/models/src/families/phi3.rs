@@ -3,10 +3,9 @@
 //!
 //! Follows transformers' `modeling_phi3.py`; paper arXiv 2404.14219.
 
-use super::{AttentionBias, Blueprint, Decoder, ModelError, RopeReading, Span, schedules};
+use super::{AttentionBias, Blueprint, Decoder, ModelError, RopeReading, schedules};
 use crate::Style;
-use crate::dimensions::{FEATURE, KEY, MIXED, MODEL, QUERY, VALUE};
-use crate::parts::Gated;
+use crate::dimensions::{KEY, MIXED, MODEL, QUERY, VALUE};
 use crate::parts::rope::Frequencies;
 use crate::source::Rows;
 
@@ -18,12 +17,9 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
     config.ignore(&["original_max_position_embeddings"]);
     let sizes = m.sizes(&Style { epsilon: ("rms_norm_eps", 1e-5), ..Style::LLAMA })?;
     let rope = m.rope(RopeReading::whole(sizes.head_dim, 10_000.0).partial(1.0))?;
-    let span = match config.get("sliding_window")? {
-        Some(window) => schedules::window(config, window)?,
-        None => Span::Full,
-    };
+    let span = schedules::window_if(config, config.get("sliding_window")?)?;
     let (query, key) = (sizes.heads * sizes.head_dim, sizes.kv_heads * sizes.head_dim);
-    let (model, features) = (MODEL.of(sizes.hidden), FEATURE.of(sizes.features));
+    let model = MODEL.of(sizes.hidden);
     // The reference computes a sequence again when it outgrows the short factors.
     let recomputed_beyond = match &rope.frequencies {
         Frequencies::Long(long) => Some(long.original),
@@ -44,19 +40,7 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
                 at.linear("o_proj", model, MIXED.of(query), AttentionBias::default().output),
             ],
         );
-        let at = layer.at("mlp");
-        let half = |part, start| {
-            let rows = (2 * sizes.features, Rows::range(start, sizes.features));
-            at.rows_of("gate_up_proj", part, [features, model], rows, false)
-        };
-        let network = Gated {
-            gate: half("gate", 0),
-            up: half("up", sizes.features),
-            down: at.linear("down_proj", model, features, false),
-            activation: sizes.activation,
-            gate_scale: None,
-            features: sizes.features,
-        };
+        let network = layer.at("mlp").gated_fused(&sizes);
         Ok(layer.pre_norm(&sizes, attention.rotary(&rope).span(span), network))
     })?;
     Ok(Decoder { recomputed_beyond, ..decoder })

@@ -6,7 +6,7 @@
 use super::gated_hybrid::{Mixers, STYLE};
 use super::{Blueprint, Decoder, ModelError};
 use crate::blueprint::{EXPERT_NAMES, ExpertSizes};
-use crate::parts::{Experts, Layer};
+use crate::parts::Experts;
 use crate::{Features, Style};
 
 pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
@@ -26,9 +26,6 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
         let shared = at.at("shared_expert").gated(&sizes, false);
         let shared = at.weighed("shared_expert_gate", &sizes, shared);
         let network = vec![Experts { router, networks }.into(), shared.into()];
-        Ok(Layer::Sequential(vec![
-            layer.branch("input_layernorm", &sizes, vec![mixers.of(layer)]),
-            layer.branch("post_attention_layernorm", &sizes, network),
-        ]))
+        Ok(layer.pre_norm_sum(&sizes, mixers.of(layer), network))
     })
 }

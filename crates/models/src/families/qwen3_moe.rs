@@ -2,11 +2,8 @@
 //!
 //! Follows transformers' `modeling_qwen3_moe.py`.
 
-use super::{
-    AttentionBias, Blueprint, Decoder, ModelError, Read, RopeReading, Span, Style, schedules,
-};
-use crate::blueprint::{EXPERT_NAMES, ExpertSizes};
-use crate::parts::Experts;
+use super::sparse_experts::SparseExperts;
+use super::{AttentionBias, Blueprint, Decoder, ModelError, Read, RopeReading, Style, schedules};
 
 pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
     let config = &m.config;
@@ -15,27 +12,13 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
     let rope = m.rope(RopeReading::whole(sizes.head_dim, 10_000.0))?;
     // The reference windows every layer, whatever the dense models' key says.
     config.ignore(&["max_window_layers"]);
-    let window = config.or_default("sliding_window", 4096)?;
-    let span = match window.filter(|_| windowed) {
-        Some(window) => schedules::window(config, window)?,
-        None => Span::Full,
-    };
+    let window = config.or_default("sliding_window", 4096)?.filter(|_| windowed);
+    let span = schedules::window_if(config, window)?;
     let bias = AttentionBias::all(config.flag("attention_bias", false)?);
-    let keys = ["num_experts", "num_experts_per_tok", "moe_intermediate_size"];
-    let experts = ExpertSizes::read(&m.at(""), keys)?;
-    let renormalise = config.flag("norm_topk_prob", false)?.then_some(0.0);
-    let every = config.size_or("decoder_sparse_step", 1 << 10, 1)?;
-    let dense: Vec<usize> = config.get("mlp_only_layers")?.unwrap_or_default();
+    let networks = SparseExperts::read(m, &sizes, false, false)?;
     m.decoder(&sizes, |layer| {
         let attention = layer.at("self_attn").attention(&sizes, bias).head_norms(&sizes);
         let attention = attention.rotary(&rope).span(span);
-        let at = layer.at("mlp");
-        if dense.contains(&layer.n) || (layer.n + 1) % every != 0 {
-            return Ok(layer.pre_norm(&sizes, attention, at.gated(&sizes, false)));
-        }
-        let mut router = at.router("gate", &sizes, &experts, false);
-        router.renormalise = renormalise;
-        let networks = at.expert_networks(&sizes, &experts, EXPERT_NAMES);
-        Ok(layer.pre_norm(&sizes, attention, Experts { router, networks }))
+        Ok(layer.pre_norm_sum(&sizes, attention, networks.of(layer)))
     })
 }

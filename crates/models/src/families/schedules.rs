@@ -61,6 +61,11 @@ pub(super) fn window(config: &RawConfig, length: usize) -> Result<Span, ModelErr
     Ok(Span::Window(length))
 }
 
+/// A window of `length` tokens; everything where there is none.
+pub(super) fn window_if(config: &RawConfig, length: Option<usize>) -> Result<Span, ModelError> {
+    length.map_or(Ok(Span::Full), |length| window(config, length))
+}
+
 /// With `use_sliding_window`, the layers from `max_window_layers` on see only a window.
 pub(super) fn from_layer(m: &Blueprint, sizes: &Sizes) -> Result<Vec<Span>, ModelError> {
     let config = &m.config;

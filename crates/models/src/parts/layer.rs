@@ -62,6 +62,13 @@ pub enum Layer {
 }
 
 impl Layer {
+    /// The same layer whose branches are multiplied by `scale` before they are added to the stream.
+    pub fn residual_scale(mut self, scale: f32) -> Self {
+        let (Self::Sequential(branches) | Self::Parallel(branches)) = &mut self;
+        branches.iter_mut().for_each(|branch| branch.scale = Some(scale));
+        self
+    }
+
     fn branches(&self) -> &[Branch] {
         match self {
             Self::Sequential(branches) | Self::Parallel(branches) => branches,

@@ -14,6 +14,7 @@ mod per_layer;
 mod position;
 pub mod rope;
 mod router;
+mod short_convolution;
 mod trigonometry;
 
 pub use crate::kernels::Span;
@@ -31,6 +32,7 @@ pub use per_layer::{PerLayer, PerLayerNetwork};
 pub use position::{Alibi, Position};
 pub use rope::{Rope, RopeReading};
 pub use router::{Groups, Router, Score};
+pub use short_convolution::ShortConvolution;
 pub use trigonometry::cosine_and_sine;
 
 use crate::{Param, Step};

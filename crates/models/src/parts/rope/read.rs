@@ -51,6 +51,34 @@ impl Rope {
         Self::from_parameters(config, parameters.as_ref(), RopeReading { base, ..reading })
     }
 
+    /// Reads the rotation of the layers of type `kind`: `rope_parameters` has an object for each type.
+    /// Older files describe the rotation of one type in `rope_scaling`, which `scaled` says this is.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn of_type(
+        config: &RawConfig,
+        kind: &str,
+        reading: RopeReading,
+        scaled: bool,
+    ) -> Result<Self, ModelError> {
+        let scaling = config.nested("rope_scaling")?.filter(|_| scaled);
+        if let Some(scaling) = &scaling {
+            // The reference overlooks the older spelling `type` here, so it has no defined meaning.
+            scaling.require::<String>("rope_type")?;
+        }
+        let own = match config.nested("rope_parameters")? {
+            Some(parameters) => parameters.nested(kind)?,
+            None => None,
+        };
+        let mut rope = Self::from_parameters(config, own.as_ref().or(scaling.as_ref()), reading)?;
+        if let Frequencies::Yarn(yarn) = &mut rope.frequencies {
+            // The reference looks for `truncate` beside the layer types, not in them.
+            yarn.truncate = true;
+        }
+        Ok(rope)
+    }
+
     /// Reads the rotation that `parameters` (an object of `config`) describes.
     ///
     /// # Errors
@@ -68,6 +96,8 @@ impl Rope {
         let base = parameters.get::<f64>("rope_theta")?.unwrap_or(reading.base);
         let reading = RopeReading { base, ..reading };
         let part = parameters.get::<f64>("partial_rotary_factor")?.or(outer_part);
+        // Sections tell the positions of images apart; those of text are equal in all of them.
+        parameters.ignore(&["mrope_section", "mrope_interleaved"]);
         let (new, old) =
             (parameters.get::<String>("rope_type")?, parameters.get::<String>("type")?);
         let kind = new.or(old).unwrap_or_else(|| "default".to_string());
@@ -152,7 +182,7 @@ fn frequencies(
     width: usize,
 ) -> Result<Frequencies, ModelError> {
     Ok(match kind {
-        "default" => {
+        "default" | "mrope" => {
             // Left-overs of a scaling that is off; the reference does not read them.
             parameters.ignore(&["factor", "original_max_position_embeddings"]);
             Frequencies::Plain
