@@ -29,7 +29,7 @@ fn grammar(
 ) -> Result<Option<Grammar>, ConversationError> {
     let tools = tools();
     let output = Output { tools: &tools, choice, parallel, content, thinking };
-    conversation.grammar(&output, &grammars())
+    conversation.grammar(&output, &grammars()).map(|written| written.grammar)
 }
 
 /// Whether a grammar takes a text, tokenised as the vocabulary does it, from beginning to end.

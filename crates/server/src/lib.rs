@@ -3,6 +3,7 @@
 //! Never: loads a model, knows IREE or a device; wire types are derived nowhere else.
 
 mod api;
+mod encoding;
 mod error;
 mod generation;
 mod layers;

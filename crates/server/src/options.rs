@@ -33,6 +33,14 @@ pub struct Options {
     pub drain_deadline: Duration,
     /// After so much silence a stream sends a comment, so that nobody between takes it for dead.
     pub keep_alive: Duration,
+    /// Whether unknown fields of requests are without effect; otherwise they are refused.
+    pub lenient: bool,
+    /// Whether every name of a model is as good as the model's own; so is an alias `*`.
+    pub any_model: bool,
+    /// Whether special tokens that are written in messages become special tokens; otherwise they are letters.
+    pub parse_special: bool,
+    /// Names besides loopback's that a server without a key answers to in `Host`, where it listens at loopback.
+    pub hosts: Vec<String>,
     /// Whether `/metrics` is there.
     pub metrics: bool,
     /// Whether SIGTERM and SIGINT stop the server.
@@ -61,6 +69,10 @@ impl Default for Options {
             body_timeout: Duration::from_secs(30),
             drain_deadline: Duration::from_secs(30),
             keep_alive: Duration::from_secs(10),
+            lenient: false,
+            any_model: false,
+            parse_special: false,
+            hosts: Vec::new(),
             metrics: true,
             signals: true,
         }
@@ -108,7 +120,7 @@ pub struct Served {
 impl Served {
     /// The name that answers give where a request names no model: the first alias, else the id.
     pub(crate) fn name(&self) -> &str {
-        self.aliases.first().unwrap_or(&self.id)
+        self.aliases.iter().find(|alias| *alias != "*").unwrap_or(&self.id)
     }
 }
 

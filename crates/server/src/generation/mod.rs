@@ -4,6 +4,7 @@
 //! or with the body of a stream, cancels the jobs: the engine notices at its next step.
 
 mod answers;
+mod gate;
 mod job;
 mod output;
 mod texts;

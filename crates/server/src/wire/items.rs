@@ -8,7 +8,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
-use crate::wire::read_value;
+use crate::wire::{Reading, read_value};
 
 /// A text, or a list of objects that are read one by one, each as what its `type` says.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,8 +85,13 @@ impl Item {
     ///
     /// # Errors
     /// 400 naming the field that is missing, unknown or wrong.
-    pub(crate) fn read<T: DeserializeOwned>(self) -> Result<T, ApiError> {
-        read_value(Value::Object(self.fields), &self.place)
+    pub(crate) fn read<T: DeserializeOwned>(self, reading: &Reading) -> Result<T, ApiError> {
+        read_value(Value::Object(self.fields), &self.place, reading)
+    }
+
+    /// A field of it.
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        self.fields.get(name)
     }
 
     /// That its type is none of those that are `known`.
@@ -103,24 +108,6 @@ impl Item {
             }
         }
     }
-}
-
-/// Refuses the first of these fields (name, value, why) that has a value other than null.
-///
-/// # Errors
-/// 400 naming it, inside of `place` unless that is empty.
-pub(crate) fn refuse_values(
-    place: &str,
-    fields: &[(&str, &Option<Value>, &str)],
-) -> Result<(), ApiError> {
-    let given = |value: &Option<Value>| value.as_ref().is_some_and(|value| !value.is_null());
-    let Some((name, _, why)) = fields.iter().find(|(_, value, _)| given(value)) else {
-        return Ok(());
-    };
-    let separator = if place.is_empty() { "" } else { "." };
-    let parameter = format!("{place}{separator}{name}");
-    let message = format!("{parameter} is not supported: {why}");
-    Err(ApiError::parameter(parameter, message).with_code("unsupported_parameter"))
 }
 
 #[cfg(test)]
@@ -140,7 +127,7 @@ mod tests {
     #[test]
     fn errors_say_where() {
         let item = |value| Item::new(value, "input[3]".to_owned());
-        let wrong = |value| item(value).and_then(Item::read::<Picture>).unwrap_err();
+        let wrong = |value| item(value).and_then(|item| item.read::<Picture>(&Reading::default())).unwrap_err();
         for (value, parameter) in [
             (json!(1), "input[3]"),
             (json!({"type": 1}), "input[3].type"),
