@@ -143,7 +143,8 @@ fn schema(
             let mut schema = Map::new();
             let kind = fields.get("type").filter(|kind| !kind.is_null());
             let is_object = kind.is_none_or(|kind| {
-                kind == "object" || kind.as_array().is_some_and(|kinds| kinds.contains(&json!("object")))
+                kind == "object"
+                    || kind.as_array().is_some_and(|kinds| kinds.contains(&json!("object")))
             });
             if !is_object {
                 let kind = kind.cloned().unwrap_or_default();

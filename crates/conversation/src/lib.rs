@@ -5,8 +5,8 @@
 mod capabilities;
 mod conversation;
 mod error;
-mod format;
 mod forgery;
+mod format;
 mod grammar;
 mod message;
 mod parser;

@@ -168,12 +168,7 @@ impl std::fmt::Debug for Grammars {
 /// What compiling and following may cost. llguidance counts in its own units: about a second for the largest grammar
 /// that compiles, and some 250 MB for the states of the largest lexer.
 pub(crate) fn limits() -> ParserLimits {
-    ParserLimits {
-        verbose_errors: false,
-        max_items_in_row: 1000,
-        step_max_items: 20_000,
-        ..ParserLimits::default()
-    }
+    ParserLimits { verbose_errors: false, step_max_items: 20_000, ..ParserLimits::default() }
 }
 
 /// What a grammar is written in, for errors.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use stablemate_conversation::Conversation;
@@ -45,6 +45,25 @@ pub struct Options {
     pub metrics: bool,
     /// Whether SIGTERM and SIGINT stop the server.
     pub signals: bool,
+    /// What is being done until the model is there.
+    pub loading: Loading,
+}
+
+/// What a server does until its model is there, for `/health`. Clones speak of the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Loading {
+    step: Arc<Mutex<Option<String>>>,
+}
+
+impl Loading {
+    /// Tells what is being done now.
+    pub fn tell(&self, step: impl Into<String>) {
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = Some(step.into());
+    }
+
+    pub(crate) fn step(&self) -> Option<String> {
+        self.step.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// The files of TLS.
@@ -75,6 +94,7 @@ impl Default for Options {
             hosts: Vec::new(),
             metrics: true,
             signals: true,
+            loading: Loading::default(),
         }
     }
 }
@@ -108,7 +128,7 @@ pub struct Served {
     pub aliases: Vec<String>,
     /// Unix time in seconds: when the model was made or loaded.
     pub created: u64,
-    /// What a client's request leaves out: the `generation_config.json` of the model, if it is to be obeyed.
+    /// What a client's request leaves out: the model's own settings, if they are to be obeyed; otherwise OpenAI's.
     pub sampling: Option<Sampling>,
     /// The most tokens of an answer where a request does not say; `None`: OpenAI's 16 for completions, and until
     /// the context is full for chat.

@@ -11,14 +11,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::encoding::Encodings;
 use crate::error::ApiError;
-use crate::generation::TokenTexts;
+use crate::generation::{Prefixes, TokenTexts};
 use crate::layers::Record;
 use crate::metrics::Metrics;
 use crate::options::{Loaded, Options, Served};
 use crate::wire::Reading;
 
 /// Long bodies of the greatest length that there is room for at the same time.
-const BODIES_AT_ONCE: usize = 4;
+const BODIES_AT_ONCE: usize = 2;
 
 /// Bytes that room for bodies is counted in.
 const BODY_UNIT: usize = 1 << 10;
@@ -35,6 +35,7 @@ struct Shared {
     loaded: Arc<OnceLock<Loaded>>,
     draining: AtomicBool,
     encodings: Encodings,
+    prefixes: Prefixes,
     /// Room for bodies, in KiB.
     bodies: Arc<Semaphore>,
 }
@@ -47,8 +48,8 @@ impl AppState {
         let draining = AtomicBool::new(false);
         let room = options.body_limit.saturating_mul(BODIES_AT_ONCE) / BODY_UNIT;
         let bodies = Arc::new(Semaphore::new(room.clamp(1, Semaphore::MAX_PERMITS)));
-        let encodings = Encodings::default();
-        let shared = Shared { options, metrics, loaded, draining, encodings, bodies };
+        let (encodings, prefixes) = (Encodings::default(), Prefixes::default());
+        let shared = Shared { options, metrics, loaded, draining, encodings, prefixes, bodies };
         Self { shared: Arc::new(shared) }
     }
 
@@ -72,6 +73,11 @@ impl AppState {
     /// What is being encoded.
     pub(crate) fn encodings(&self) -> &Encodings {
         &self.shared.encodings
+    }
+
+    /// The last prompts.
+    pub(crate) fn prefixes(&self) -> &Prefixes {
+        &self.shared.prefixes
     }
 
     /// Waits for room for a long body, which is given back when the permit is dropped.

@@ -356,7 +356,8 @@ fn find(text: &str, mark: &str, end: bool) -> (usize, bool) {
 /// The bytes at the end of a text that are more than half of a mark: it was cut off.
 fn begun(text: &str, mark: &str) -> usize {
     let cut = (mark.len() / 2 + 1..mark.len()).rev();
-    let mut cut = cut.filter(|length| mark.get(..*length).is_some_and(|begin| text.ends_with(begin)));
+    let mut cut =
+        cut.filter(|length| mark.get(..*length).is_some_and(|begin| text.ends_with(begin)));
     cut.next().unwrap_or(0)
 }
 

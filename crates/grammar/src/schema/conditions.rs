@@ -363,13 +363,15 @@ impl<'a> Walk<'a> {
 
 /// What a value of an option must have besides for no other option to accept it; `None` if nothing helps.
 fn apart(option: &Summary, declared: &Declared, others: &[&Summary]) -> Option<Value> {
-    let (mut required, mut longer) = (Vec::new(), 0);
+    let (mut required, mut absent, mut longer) = (Vec::new(), Map::new(), 0);
     for other in others {
         if option.excludes(declared, other) {
             continue;
         }
         if let Some(name) = option.tells_apart(other) {
             required.push(name);
+        } else if let Some(name) = option.dispensable(other) {
+            absent.insert(name, Value::Bool(false));
         } else {
             // A string that is longer than all that another option lists is none of them.
             let length = other.longest().filter(|_| option.is_text())?;
@@ -379,6 +381,10 @@ fn apart(option: &Summary, declared: &Declared, others: &[&Summary]) -> Option<V
     let mut more = Map::new();
     if !required.is_empty() {
         more.insert("required".to_owned(), json!(required));
+    }
+    if !absent.is_empty() {
+        more.insert("type".to_owned(), json!("object"));
+        more.insert("properties".to_owned(), Value::Object(absent));
     }
     if longer > 0 {
         more.insert("minLength".to_owned(), json!(longer));

@@ -142,6 +142,13 @@ impl Summary {
         found.map(|(name, _)| name.clone())
     }
 
+    /// A property that another schema requires and this one does not: without it, the other one refuses an object.
+    pub(super) fn dispensable(&self, other: &Summary) -> Option<String> {
+        let objects = self.types.contains("object");
+        let mut names = other.required.iter().filter(|name| !self.required.contains(*name));
+        names.next().filter(|_| objects).cloned()
+    }
+
     /// The letters of the longest of listed strings, if all of the other's strings are listed.
     pub(super) fn longest(&self) -> Option<usize> {
         let values = self.values.as_ref()?;

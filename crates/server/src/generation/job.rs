@@ -74,7 +74,9 @@ impl Recipe {
             let message = format!(
                 "min_tokens is {least}, but the form of the answer, or of its calls, says where it ends: leave min_tokens out"
             );
-            return Err(ApiError::parameter("min_tokens", message).with_code("unsupported_parameter"));
+            return Err(
+                ApiError::parameter("min_tokens", message).with_code("unsupported_parameter")
+            );
         }
         let choices = self.controls.choices()?;
         let mut constraints = match &self.grammar {
@@ -111,6 +113,9 @@ impl Recipe {
 pub fn submit(state: &AppState, record: &Record, jobs: Vec<Job>) -> Result<Updates, ApiError> {
     let (sender, receiver) = unbounded_channel();
     let count = jobs.len();
+    if let Some(job) = jobs.first() {
+        state.prefixes().note(&job.prompt);
+    }
     let requests = jobs.into_iter().enumerate().map(|(index, job)| {
         let sink = sink(state, record, index, &sender);
         let tokenizer = state.tokenizer()?;

@@ -175,7 +175,8 @@ fn refusal(path: &str, message: &str) -> Option<ApiError> {
     if let Some(rest) = message.strip_prefix(UNKNOWN) {
         let field = rest.strip_suffix('`').unwrap_or(rest);
         let parameter = inside(field);
-        let message = format!("{parameter}: unknown field `{field}`: see /docs for those that are known");
+        let message =
+            format!("{parameter}: unknown field `{field}`: see /docs for those that are known");
         return Some(ApiError::parameter(parameter, message).with_code("unknown_parameter"));
     }
     let (field, reason) = message.strip_prefix(REFUSED)?.split_once("`: ")?;

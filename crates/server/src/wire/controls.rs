@@ -242,7 +242,8 @@ impl Controls {
                 format!("stop has {} strings, but may have {MOST_STOPS} at most", stops.len());
             return Err(ApiError::parameter("stop", message));
         }
-        if let Some((index, stop)) = stops.iter().enumerate().find(|(_, s)| s.len() > LONGEST_STOP) {
+        if let Some((index, stop)) = stops.iter().enumerate().find(|(_, s)| s.len() > LONGEST_STOP)
+        {
             let length = stop.len();
             let message =
                 format!("stop[{index}] has {length} bytes, but may have {LONGEST_STOP} at most");

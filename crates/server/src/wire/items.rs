@@ -57,7 +57,14 @@ impl Item {
     /// 400 if it is no object, or its type is no string.
     pub(crate) fn new(value: Value, place: String) -> Result<Item, ApiError> {
         let Value::Object(mut fields) = value else {
-            let message = format!("{place} is not an object");
+            let kind = match value {
+                Value::Null => "null",
+                Value::Bool(_) => "boolean",
+                Value::Number(_) => "number",
+                Value::String(_) => "string",
+                Value::Array(_) | Value::Object(_) => "sequence",
+            };
+            let message = format!("{place}: invalid type: {kind}, expected an object");
             return Err(ApiError::parameter(place, message).with_code("invalid_value"));
         };
         let kind = match fields.shift_remove("type") {
@@ -127,7 +134,9 @@ mod tests {
     #[test]
     fn errors_say_where() {
         let item = |value| Item::new(value, "input[3]".to_owned());
-        let wrong = |value| item(value).and_then(|item| item.read::<Picture>(&Reading::default())).unwrap_err();
+        let wrong = |value| {
+            item(value).and_then(|item| item.read::<Picture>(&Reading::default())).unwrap_err()
+        };
         for (value, parameter) in [
             (json!(1), "input[3]"),
             (json!({"type": 1}), "input[3].type"),

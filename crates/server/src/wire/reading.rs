@@ -59,6 +59,7 @@ pub(crate) struct Reading {
     ignored: Ignored,
     record: Record,
     /// The room of a long body, which is given back when the last clone is dropped.
+    #[allow(dead_code, reason = "held")]
     room: Option<Arc<OwnedSemaphorePermit>>,
 }
 

@@ -49,8 +49,13 @@ const ALL: &[&str] = &[
     "EmbeddingRequest",
     "TemplateRequest",
 ];
-const OPENAI: &[&str] =
-    &["ChatRequest", "CompletionRequest", "ResponsesRequest", "EmbeddingRequest", "TemplateRequest"];
+const OPENAI: &[&str] = &[
+    "ChatRequest",
+    "CompletionRequest",
+    "ResponsesRequest",
+    "EmbeddingRequest",
+    "TemplateRequest",
+];
 const TEXT: &[&str] = &["ChatRequest", "CompletionRequest", "ResponsesRequest"];
 const CHAT: &[&str] = &["ChatRequest", "TemplateRequest"];
 const CHAT_OR_TEXT: &[&str] = &["ChatRequest", "CompletionRequest"];
@@ -85,16 +90,21 @@ const ITEMS: &[&str] =
 
 const NOTE: &str = "notes of the client: they change no answer";
 const WHO: &str = "says who asks, which changes no answer";
-const CACHE: &str = "a hint to a cache: every prompt is looked up in the cache, and kept while there is room";
-const SERVERS_TOOLS: &str = "an option of tools that the server would have to run: none is run here";
+const CACHE: &str =
+    "a hint to a cache: every prompt is looked up in the cache, and kept while there is room";
+const SERVERS_TOOLS: &str =
+    "an option of tools that the server would have to run: none is run here";
 const PLACE: &str = "chooses among servers or queues: there is one of each";
 const FORM: &str = "an option of how another server writes its answers";
 const SPEED: &str = "a hint for speed, which changes no answer";
-const NO_BUDGET: &str = "a budget of the reasoning cannot be kept to: the limit of the whole answer holds";
-const WHOLE: &str = "conversations are read whole: none is shortened, and one that does not fit is refused";
+const NO_BUDGET: &str =
+    "a budget of the reasoning cannot be kept to: the limit of the whole answer holds";
+const WHOLE: &str =
+    "conversations are read whole: none is shortened, and one that does not fit is refused";
 const SAMPLER: &str = "this way of sampling is not known here";
 const NOT_STORED: &str = "nothing is stored, so send the conversation itself";
-const UNSEEN: &str = "says how another server named or numbered this part, which templates do not show";
+const UNSEEN: &str =
+    "says how another server named or numbered this part, which templates do not show";
 const SIGNED: &str = "a proof for another server, which this one neither makes nor checks";
 
 const fn ignored(
@@ -157,7 +167,11 @@ pub(crate) static TABLE: &[Field] = &[
     ignored(ANTHROPIC, "inference_geo", PLACE),
     ignored(ANTHROPIC, "speed", SPEED),
     ignored(ANTHROPIC, "betas", "names of features: those that are known here need no name"),
-    ignored(ANTHROPIC, "anthropic_beta", "names of features: those that are known here need no name"),
+    ignored(
+        ANTHROPIC,
+        "anthropic_beta",
+        "names of features: those that are known here need no name",
+    ),
     ignored(ANTHROPIC, "anthropic_version", "there is one version of this interface here"),
     ignored(OPENAI, "provider", PLACE),
     ignored(OPENAI, "models", PLACE),
@@ -218,6 +232,9 @@ pub(crate) static TABLE: &[Field] = &[
     ignored(CHAT, "include_reasoning", FORM),
     ignored(CHAT, "parse_tool_calls", FORM),
     ignored(CHAT, "usage", FORM),
+    ignored(CHAT, "snippy", "an option of another server's filter of code"),
+    ignored(CHAT, "intent", NOTE),
+    ignored(CHAT, "intent_threshold", NOTE),
     ignored(CHAT, "tool_stream", FORM),
     ignored(CHAT_OR_TEXT, "timings_per_token", FORM),
     ignored(CHAT_OR_TEXT, "return_progress", FORM),
@@ -231,7 +248,12 @@ pub(crate) static TABLE: &[Field] = &[
         &[],
         "tokens are told as text: ask for return_token_ids",
     ),
-    refused(CHAT_OR_TEXT, "include_stop_str_in_output", &[], "a stop string is never part of the text"),
+    refused(
+        CHAT_OR_TEXT,
+        "include_stop_str_in_output",
+        &[],
+        "a stop string is never part of the text",
+    ),
     refused(CHAT, "skip_special_tokens", &["true"], "special tokens are never part of the content"),
     // Older names.
     refused(CHAT, "functions", &[], "it is deprecated: use tools"),
@@ -266,7 +288,12 @@ pub(crate) static TABLE: &[Field] = &[
     refused(CHAT, "prompt_logprobs", &[], "use /v1/completions with echo"),
     refused(&["CompletionRequest"], "prompt_logprobs", &[], "use echo with logprobs"),
     refused(CHAT, "documents", &[], "put documents into messages"),
-    refused(CHAT, "chat_template", &[], "the server's template is used: start it with --chat-template-file"),
+    refused(
+        CHAT,
+        "chat_template",
+        &[],
+        "the server's template is used: start it with --chat-template-file",
+    ),
     refused(CHAT, "echo", &[], "prompts are given back by /v1/completions"),
     refused(TEXT, "image_data", &[], "this model reads text only"),
     refused(CHAT, "mm_processor_kwargs", &[], "this model reads text only"),
@@ -340,7 +367,11 @@ pub(crate) static TABLE: &[Field] = &[
     ignored(&["ThinkingBlock"], "signature", SIGNED),
     ignored(&["ToolUseBlock", "ToolResultBlock"], "caller", "only the model calls functions here"),
     ignored(&["ToolUseBlock", "ToolResultBlock"], "toolset_name", UNSEEN),
-    ignored(&["AnthropicTool"], "eager_input_streaming", "arguments are always sent as they are made"),
+    ignored(
+        &["AnthropicTool"],
+        "eager_input_streaming",
+        "arguments are always sent as they are made",
+    ),
     ignored(&["AnthropicTool"], "defer_loading", "the model is shown all tools"),
     ignored(&["AnthropicTool"], "input_examples", "the model is not shown examples"),
     ignored(&["ThinkingRequest"], "display", "what the model thinks is told"),
@@ -357,10 +388,18 @@ pub(crate) static TABLE: &[Field] = &[
     ignored(ITEMS, "parsed_arguments", "arguments says the same"),
     ignored(ITEMS, "end_turn", UNSEEN),
     ignored(&["ReasoningItem"], "encrypted_content", SIGNED),
-    ignored(&["TextPart"], "annotations", "sources of an earlier answer, which templates do not show"),
+    ignored(
+        &["TextPart"],
+        "annotations",
+        "sources of an earlier answer, which templates do not show",
+    ),
     ignored(&["TextPart"], "logprobs", UNSEEN),
     ignored(&["TextPart"], "parsed", "the text says the same"),
-    ignored(&["ResponseTool", "ResponseCustomTool"], "defer_loading", "the model is shown all tools"),
+    ignored(
+        &["ResponseTool", "ResponseCustomTool"],
+        "defer_loading",
+        "the model is shown all tools",
+    ),
     ignored(&["ResponseTool"], "output_schema", "the model is not shown what functions return"),
 ];
 

@@ -56,7 +56,7 @@ pub enum RoleRequest {
 #[derive(Clone, Debug)]
 pub enum Content {
     Text(String),
-    Parts(Vec<PartRequest>),
+    Parts(Vec<Value>),
 }
 
 /// A text, or its parts.
@@ -70,13 +70,10 @@ pub enum ContentSchema {
     Parts(Vec<PartRequest>),
 }
 
-/// A part of a text.
+/// A part of a text: of the type `text`, or of an assistant `refusal`; nothing else is supported.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PartRequest {
-    /// `text`, or of an assistant `refusal`; nothing else is supported.
-    #[serde(rename = "type")]
-    kind: String,
     /// The text.
     text: Option<String>,
     /// The text of a refusal.
@@ -184,17 +181,12 @@ pub(crate) fn tools(tools: Vec<Value>, reading: &Reading) -> Result<Vec<Tool>, A
     Ok(functions)
 }
 
-fn unsupported(parameter: String, what: &str) -> ApiError {
-    ApiError::parameter(&parameter, format!("{parameter}: {what}"))
-        .with_code("unsupported_parameter")
-}
-
 impl MessageRequest {
     /// The message, if it asks for nothing that cannot be done.
     ///
     /// # Errors
     /// 400 naming the field of `messages[index]`.
-    pub(crate) fn message(self, index: usize) -> Result<Message, ApiError> {
+    pub(crate) fn message(self, index: usize, reading: &Reading) -> Result<Message, ApiError> {
         let at = |field: &str| format!("messages[{index}].{field}");
         let calls = self.tool_calls.unwrap_or_default();
         let role = match self.role {
@@ -205,7 +197,7 @@ impl MessageRequest {
             RoleRequest::Tool => Role::Tool,
         };
         let content = match self.content {
-            Some(content) => content.texts(index)?,
+            Some(content) => content.texts(index, reading)?,
             None if role == Role::Assistant && !calls.is_empty() => Vec::new(),
             // An answer that was nothing but reasoning, or nothing at all.
             None if role == Role::Assistant => vec![self.refusal.unwrap_or_default()],
@@ -239,28 +231,28 @@ impl MessageRequest {
 }
 
 impl Content {
-    fn texts(self, index: usize) -> Result<Vec<String>, ApiError> {
+    fn texts(self, index: usize, reading: &Reading) -> Result<Vec<String>, ApiError> {
         let parts = match self {
             Content::Text(text) => return Ok(vec![text]),
             Content::Parts(parts) => parts,
         };
-        let text = |(number, part): (usize, PartRequest)| {
-            let at = format!("messages[{index}].content[{number}]");
-            let (field, text) = match part.kind.as_str() {
-                "text" | "input_text" | "output_text" => ("text", part.text),
-                "refusal" => ("refusal", part.refusal),
-                kind => {
-                    let what = format!("{kind:?} is not supported: this model reads \"text\" only");
-                    return Err(unsupported(format!("{at}.type"), &what));
-                }
+        let text = |part: Item| {
+            let place = part.place.clone();
+            let is_refusal = match part.kind.as_deref() {
+                Some("text" | "input_text" | "output_text") => false,
+                Some("refusal") => true,
+                _ => return Err(part.refused("\"text\"")),
             };
+            let PartRequest { text, refusal } = part.read(reading)?;
+            let (field, text) = if is_refusal { ("refusal", refusal) } else { ("text", text) };
             text.ok_or_else(|| {
-                let parameter = format!("{at}.{field}");
+                let parameter = format!("{place}.{field}");
                 ApiError::parameter(&parameter, format!("{parameter} is missing"))
                     .with_code("missing_parameter")
             })
         };
-        parts.into_iter().enumerate().map(text).collect()
+        let parts = Item::list(parts, &format!("messages[{index}].content"))?;
+        parts.into_iter().map(text).collect()
     }
 }
 

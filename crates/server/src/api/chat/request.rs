@@ -12,7 +12,8 @@ use crate::api::tools::{Choice, ChoiceSchema};
 use crate::error::ApiError;
 use crate::state::AppState;
 use crate::wire::{
-    MaxTokens, Reading, StreamOptions, StreamUsage, StructuredOutputs, TokenLimit, generation_request,
+    MaxTokens, Reading, StreamOptions, StreamUsage, StructuredOutputs, TokenLimit,
+    generation_request,
 };
 
 /// Variables that templates are given anyway, as transformers has it.
@@ -268,7 +269,9 @@ impl ChatRequest {
         }
         let wish = self.wish();
         turn::forget_reasoning(&mut variables, conversation, reading);
-        for (name, value) in wish.variables(conversation, ("ChatRequest", "reasoning_effort"), reading)? {
+        for (name, value) in
+            wish.variables(conversation, ("ChatRequest", "reasoning_effort"), reading)?
+        {
             // The template's own words are the more exact ones.
             variables.entry(name).or_insert(value);
         }
@@ -303,7 +306,7 @@ impl ChatRequest {
             return Err(ApiError::parameter("add_generation_prompt", message));
         }
         let messages = self.messages.take().unwrap_or_default().into_iter().enumerate();
-        let messages = messages.map(|(index, message)| message.message(index));
+        let messages = messages.map(|(index, message)| message.message(index, reading));
         let mut exchange = Exchange::new(messages.collect::<Result<_, _>>()?, local_time());
         let Choice { choice, allowed } = tool_choice(self.tool_choice.as_ref())?;
         exchange.choice = choice;

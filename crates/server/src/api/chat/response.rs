@@ -182,11 +182,7 @@ impl From<ReplyCall> for ToolCallObject {
 }
 
 impl ChatResponse {
-    pub(super) fn new(
-        head: Head,
-        replies: Vec<Reply>,
-        prompt_token_ids: Option<Vec<u32>>,
-    ) -> Self {
+    pub(super) fn new(head: Head, replies: Vec<Reply>, prompt_token_ids: Option<Vec<u32>>) -> Self {
         let mut usage = UsageObject::default();
         for (index, reply) in replies.iter().enumerate() {
             usage.add(&reply.ending.finish, index == 0);

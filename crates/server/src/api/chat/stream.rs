@@ -124,12 +124,8 @@ impl Chunks {
         (wanted, prompt_tokens): (StreamUsage, usize),
         prompt_ids: Option<Vec<u32>>,
     ) -> Self {
-        let choice = || Choice {
-            splitter: splitter.clone(),
-            tokens: Vec::new(),
-            ids: Vec::new(),
-            made: 0,
-        };
+        let choice =
+            || Choice { splitter: splitter.clone(), tokens: Vec::new(), ids: Vec::new(), made: 0 };
         let choices = std::iter::repeat_with(choice).take(choices).collect();
         Self { head, choices, wanted, prompt_tokens, usage: UsageObject::default(), prompt_ids }
     }
@@ -203,8 +199,11 @@ impl Chunks {
 impl Narrator for Chunks {
     fn opening(&mut self) -> Vec<Event> {
         let begin = |index| {
-            let delta =
-                Piece { role: Some("assistant"), content: Some(Some(String::new())), ..Piece::default() };
+            let delta = Piece {
+                role: Some("assistant"),
+                content: Some(Some(String::new())),
+                ..Piece::default()
+            };
             self.event(ChunkChoice { index, delta, ..ChunkChoice::default() }, None)
         };
         (0..self.choices.len()).map(begin).collect()
@@ -221,13 +220,8 @@ impl Narrator for Chunks {
 
     fn closing(&mut self) -> Vec<Event> {
         let usage = Some(Some(self.usage));
-        let last = Chunk {
-            head: &self.head,
-            choices: &[],
-            usage,
-            timings: None,
-            prompt_token_ids: None,
-        };
+        let last =
+            Chunk { head: &self.head, choices: &[], usage, timings: None, prompt_token_ids: None };
         let mut events = Vec::new();
         if self.wanted != StreamUsage::Never {
             events.push(sse::data(&last));

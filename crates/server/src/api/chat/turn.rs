@@ -452,7 +452,8 @@ impl Wish {
     ) -> Result<Vec<(String, Value)>, ApiError> {
         let effort = self.effort.as_deref().filter(|effort| !["auto", "default"].contains(effort));
         if let Some(effort) = effort.filter(|effort| !EFFORTS.contains(effort)) {
-            let message = format!("{field} is {effort:?}, but must be one of {}", EFFORTS.join(", "));
+            let message =
+                format!("{field} is {effort:?}, but must be one of {}", EFFORTS.join(", "));
             return Err(ApiError::parameter(field, message).with_code("invalid_value"));
         }
         let mut variables = Vec::new();
@@ -466,7 +467,8 @@ impl Wish {
             variables.extend(switch.next().map(|name| (name.to_owned(), Value::from(on))));
         }
         if variables.is_empty() && (effort.is_some() || self.on.is_some()) {
-            let reason = "this model's chat template has nothing by which to tell how much to think";
+            let reason =
+                "this model's chat template has nothing by which to tell how much to think";
             reading.ignore(scope, field, reason);
         }
         Ok(variables)
@@ -481,7 +483,8 @@ pub(crate) fn forget_reasoning(
 ) {
     for name in REASONING {
         if !conversation.uses(name) && variables.shift_remove(name).is_some() {
-            let reason = "this model's chat template has nothing by which to tell how much to think";
+            let reason =
+                "this model's chat template has nothing by which to tell how much to think";
             reading.ignore("chat_template_kwargs", name, reason);
         }
     }

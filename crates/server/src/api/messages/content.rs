@@ -112,7 +112,8 @@ const SKIPPED: [&str; 12] = [
 fn skipped(block: &Item, reading: &Reading) -> bool {
     let skipped = block.kind.as_deref().is_some_and(|kind| SKIPPED.contains(&kind));
     if skipped {
-        let reason = "what other servers' tools did, and encrypted reasoning, is left out of the prompt";
+        let reason =
+            "what other servers' tools did, and encrypted reasoning, is left out of the prompt";
         reading.ignore("content", "blocks of servers", reason);
     }
     skipped

@@ -11,9 +11,7 @@ use crate::api::messages::content::Messages;
 use crate::api::messages::tools::{tool_choice, tools};
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::wire::{
-    Controls, Item, MaxTokens, OneOrMany, Reading, TextOrItems, TokenLimit, shown,
-};
+use crate::wire::{Controls, Item, MaxTokens, OneOrMany, Reading, TextOrItems, TokenLimit, shown};
 
 /// A conversation to be continued.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -211,11 +209,7 @@ impl MessagesRequest {
     ///
     /// # Errors
     /// 400 naming the parameter.
-    pub(super) fn prepare(
-        self,
-        state: &AppState,
-        reading: &Reading,
-    ) -> Result<Prepared, ApiError> {
+    pub(super) fn prepare(self, state: &AppState, reading: &Reading) -> Result<Prepared, ApiError> {
         let controls = self.controls()?;
         if self.max_tokens == TokenLimit(Some(0)) {
             let message = "max_tokens is 0, but must be 1 or more";

@@ -182,7 +182,9 @@ impl Messages {
                 Ok(())
             }
             Some(
-                "function_call_output" | "custom_tool_call_output" | "local_shell_call_output"
+                "function_call_output"
+                | "custom_tool_call_output"
+                | "local_shell_call_output"
                 | "shell_call_output",
             ) => {
                 let ResultItem { call_id, output, name, .. } = item.read(reading)?;

@@ -263,7 +263,8 @@ impl ResponsesRequest {
             returns_ids: false,
             prompt_parameter: "input",
         };
-        let prepared = turn.prepare(state, reading).map_err(|error| in_our_words(error, &places))?;
+        let prepared =
+            turn.prepare(state, reading).map_err(|error| in_our_words(error, &places))?;
         Ok((prepared, Echo { text, tools: tools.objects, called: tools.called }))
     }
 }
