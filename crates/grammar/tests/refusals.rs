@@ -34,7 +34,6 @@ fn schemas_name_the_place_and_the_keyword() {
         (json!({"pattern": "(?=a)"}), "", "pattern"),
         (json!({"pattern": "["}), "", "pattern"),
         (json!({"pattern": "x\\b"}), "", "pattern"),
-        (json!({"patternProperties": {"(": {}}}), "/patternProperties/(", "patternProperties"),
         (
             json!({"anyOf": [true, {"items": {"patternProperties": {"^a": {}, "b$": {}}}}]}),
             "/anyOf/1/items",

@@ -153,9 +153,8 @@ impl<'a> Walk<'a> {
             "properties" => {
                 let mut options = Vec::new();
                 for (name, part) in value.as_object().into_iter().flatten() {
-                    let own = base.get("properties").and_then(|map| map.get(name));
                     let empty = Map::new();
-                    let own = own.and_then(Value::as_object);
+                    let own = self.listed_beside(name, base);
                     let place = child(&child(pointer, "properties"), name);
                     let not = match own {
                         Some(own) => self.negated_beside(part, own, &place, depth)?,
@@ -208,6 +207,17 @@ impl<'a> Walk<'a> {
             _ => return Ok(None),
         };
         Ok(Some(options))
+    }
+
+    /// The schema of a property in what holds for the same object; one that lists values, if there is one.
+    fn listed_beside(&self, name: &str, base: &'a Map<String, Value>) -> Option<&'a Map<String, Value>> {
+        let all = std::iter::once(base).chain(self.beside.iter().rev().copied());
+        let own = |object: &'a Map<String, Value>| object.get("properties")?.get(name)?.as_object();
+        let found: Vec<_> = all.filter_map(own).collect();
+        let lists = |own: &&&Map<String, Value>| {
+            ["enum", "const", "$ref"].iter().any(|keyword| own.contains_key(*keyword))
+        };
+        found.iter().find(lists).or(found.first()).copied()
     }
 
     /// What a schema of a property rules out of the property's own schema.
@@ -267,7 +277,14 @@ impl<'a> Walk<'a> {
             || ruled_out.iter().all(|value| value.is_boolean()) && !own.contains_key("type");
         let own_values = own.get("enum").and_then(Value::as_array).map(Vec::as_slice);
         let constant = own.get("const").map(std::slice::from_ref);
-        let values = own_values.or(constant).or(boolean.then_some(&both[..]))?;
+        let Some(values) = own_values.or(constant).or(boolean.then_some(&both[..])) else {
+            // Other types, and strings that are longer than all that is ruled out.
+            let lengths = ruled_out.iter().map(|value| Some(value.as_str()?.chars().count()));
+            let longest = lengths.collect::<Option<Vec<_>>>()?.into_iter().max()?;
+            let others = json!({"type": ["null", "boolean", "number", "array", "object"]});
+            let longer = json!({"type": "string", "minLength": longest.saturating_add(1)});
+            return Some(json!({"anyOf": [longer, others]}));
+        };
         let rest: Vec<&Value> = values.iter().filter(|value| !ruled_out.contains(value)).collect();
         Some(if rest.is_empty() { Value::Bool(false) } else { json!({"enum": rest}) })
     }

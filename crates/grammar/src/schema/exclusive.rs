@@ -23,6 +23,8 @@ pub(super) struct Summary {
     only: Option<BTreeSet<String>>,
     /// Whether no value at all is accepted.
     never: bool,
+    /// Whether strings have a form or a greatest length.
+    formed: bool,
 }
 
 impl Default for Summary {
@@ -35,6 +37,7 @@ impl Default for Summary {
             properties: BTreeMap::new(),
             only: None,
             never: false,
+            formed: false,
         }
     }
 }
@@ -72,6 +75,8 @@ impl Summary {
                 None => values,
             });
         }
+        let formed = ["pattern", "format", "maxLength"].into_iter();
+        self.formed |= formed.into_iter().any(|keyword| object.contains_key(keyword));
         let required = object.get("required").and_then(Value::as_array).into_iter().flatten();
         self.required.extend(required.filter_map(Value::as_str).map(str::to_owned));
         let properties = object.get("properties").and_then(Value::as_object);
@@ -155,9 +160,9 @@ impl Summary {
         values.iter().map(|value| value.as_str().map_or(0, |text| text.chars().count())).max()
     }
 
-    /// Whether values are strings alone, and not listed.
+    /// Whether values are strings alone, of any form and length.
     pub(super) fn is_text(&self) -> bool {
-        self.values.is_none() && self.types.iter().all(|name| name == "string")
+        self.values.is_none() && !self.formed && self.types.iter().all(|name| name == "string")
     }
 
     /// Whether no value is accepted by both.

@@ -12,6 +12,8 @@ use crate::GrammarError;
 
 /// Listed items of an array without duplicates of which all combinations are written.
 const MOST_UNIQUE: usize = 6;
+/// Items of the longest list that is written where there are more.
+const MOST_BEGUN: usize = 8;
 
 impl<'a> Walk<'a> {
     /// `pattern` and `format`; returns schemas that hold besides. Formats that are not known, and those of numbers, are
@@ -117,6 +119,7 @@ impl<'a> Walk<'a> {
         written: &mut Written,
     ) -> Result<(), GrammarError> {
         let depth = depth.saturating_add(1);
+        let mut only_named = false;
         for keyword in ["properties", "patternProperties"] {
             let Some(value) = object.get(keyword) else { continue };
             let Some(entries) = value.as_object() else {
@@ -128,7 +131,15 @@ impl<'a> Walk<'a> {
             for (name, schema) in entries {
                 let key = match keyword {
                     "properties" => name.clone(),
-                    _ => translated(Some(name), &Value::Null, &child(&place, name), keyword)?,
+                    _ => match translated(Some(name), &Value::Null, &child(&place, name), keyword) {
+                        Ok(pattern) => pattern,
+                        // Without the names of this pattern, and others that may be of it.
+                        Err(_) if self.narrows => {
+                            only_named = true;
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    },
                 };
                 map.insert(key, self.schema(schema, &child(&place, name), &Mode::closed(), depth)?);
             }
@@ -138,6 +149,9 @@ impl<'a> Walk<'a> {
             let place = child(pointer, "additionalProperties");
             let schema = self.schema(schema, &place, &Mode::closed(), depth)?;
             written.insert("additionalProperties".to_owned(), schema);
+        }
+        if only_named {
+            written.insert("additionalProperties".to_owned(), Value::Bool(false));
         }
         self.names(object, pointer, written)?;
         self.required(object, pointer, written)
@@ -378,7 +392,8 @@ impl<'a> Walk<'a> {
                 })
                 .collect(),
             count => {
-                let begins = (2..=count).map(|length| values.iter().take(length).collect());
+                let longest = count.min(MOST_BEGUN);
+                let begins = (2..=longest).map(|length| values.iter().take(length).collect());
                 let alone = values.iter().map(|value| vec![value]);
                 std::iter::once(Vec::new()).chain(alone).chain(begins).collect()
             }

@@ -44,6 +44,8 @@ pub(super) struct Walk<'a> {
     /// Whether much fewer values may be written than are accepted, rather than none.
     pub(super) narrows: bool,
     root: &'a Value,
+    /// Schemas that hold for the same value as the one that is being written: what it rules out is looked for there.
+    pub(super) beside: Vec<&'a Map<String, Value>>,
     nodes: usize,
     chain: usize,
     /// New names of definitions by their pointers.
@@ -61,6 +63,7 @@ impl<'a> Walk<'a> {
             references: References::new(root),
             narrows,
             root,
+            beside: Vec::new(),
             nodes: 0,
             chain: 0,
             names: BTreeMap::new(),
@@ -140,6 +143,25 @@ impl<'a> Walk<'a> {
         depth: usize,
     ) -> Result<Value, GrammarError> {
         self.node(pointer, depth)?;
+        // What is closed is another value, or stands alone.
+        let outer = match mode {
+            Mode::Closed(_) => Some(std::mem::take(&mut self.beside)),
+            Mode::Open => None,
+        };
+        let written = self.schema_beside(schema, pointer, mode, depth);
+        if let Some(outer) = outer {
+            self.beside = outer;
+        }
+        written
+    }
+
+    fn schema_beside(
+        &mut self,
+        schema: &'a Value,
+        pointer: &str,
+        mode: &Mode,
+        depth: usize,
+    ) -> Result<Value, GrammarError> {
         let object = match schema {
             Value::Bool(_) => return Ok(schema.clone()),
             Value::Object(object) => object,
@@ -161,7 +183,7 @@ impl<'a> Walk<'a> {
         self.branches(object, pointer, (mode, &declared), depth, &mut written)?;
         let members = self.members(object, pointer, mode, depth)?;
         all.extend(members);
-        self.close(object, mode, &declared, &mut written)?;
+        self.close(object, mode, &declared, &mut written);
         if !all.is_empty() {
             written.insert("allOf".to_owned(), Value::Array(all));
         }
@@ -194,11 +216,16 @@ impl<'a> Walk<'a> {
         let alone = list.len() == 1 && is_alone(object, "allOf");
         let mode = if alone { mode.clone() } else { Mode::Open };
         let mut written = Vec::with_capacity(list.len());
+        let before = self.beside.len();
+        self.beside.push(object);
+        self.beside.extend(list.iter().filter_map(Value::as_object));
         for (index, item) in list.iter().enumerate() {
             let place = child(&child(pointer, "allOf"), &index.to_string());
-            written.push(self.schema(item, &place, &mode, depth.saturating_add(1))?);
+            let item = self.schema(item, &place, &mode, depth.saturating_add(1));
+            written.push(item);
         }
-        Ok(written)
+        self.beside.truncate(before);
+        written.into_iter().collect()
     }
 
     fn reference(
@@ -238,10 +265,10 @@ impl<'a> Walk<'a> {
         mode: &Mode,
         declared: &Declared,
         written: &mut Written,
-    ) -> Result<(), GrammarError> {
+    ) {
         let own_end = object.get("unevaluatedProperties").is_some_and(|value| *value == false);
         if declared.more || (*mode == Mode::Open && !own_end) {
-            return Ok(());
+            return;
         }
         let parts = ["anyOf", "oneOf"].into_iter().any(|keyword| object.contains_key(keyword));
         let single = REFERENCES.into_iter().any(|keyword| is_alone(object, keyword))
@@ -256,10 +283,10 @@ impl<'a> Walk<'a> {
         });
         let untyped = !written.contains_key("type");
         if parts || single || written.contains_key("additionalProperties") {
-            return Ok(());
+            return;
         }
         if !(is_object || (untyped && !declared.is_empty())) {
-            return Ok(());
+            return;
         }
         let mut properties = take_map(written, "properties");
         for name in &declared.names {
@@ -273,15 +300,15 @@ impl<'a> Walk<'a> {
         }
         let mut patterns = take_map(written, "patternProperties");
         for pattern in &declared.patterns {
-            let place = "patternProperties";
-            let pattern = super::keywords::translated(Some(pattern), &Value::Null, "", place)?;
-            patterns.entry(pattern).or_insert(Value::Bool(true));
+            // One that cannot be translated has been left out before.
+            if let Ok(pattern) = crate::pattern::translate(pattern) {
+                patterns.entry(pattern).or_insert(Value::Bool(true));
+            }
         }
         if !patterns.is_empty() {
             written.insert("patternProperties".to_owned(), Value::Object(patterns));
         }
         written.insert("additionalProperties".to_owned(), Value::Bool(false));
-        Ok(())
     }
 
     /// Keywords with plain values.
