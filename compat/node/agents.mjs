@@ -60,8 +60,8 @@ groups.ai = async () => {
     await check(`ai, ${name}: tool loop`, async () => {
       let step = 0;
       const { steps } = await generateText({
-        ...common, prompt: "The weather in Bern?", tools: { weather, clock }, toolChoice: "required", stopWhen: stepCountIs(2),
-        prepareStep: () => ({ toolChoice: step++ === 0 ? "required" : "auto" }),
+        ...common, prompt: "The weather in Bern?", tools: { weather, clock }, stopWhen: stepCountIs(2),
+        prepareStep: () => ({ toolChoice: step++ === 0 ? { type: "tool", toolName: "weather" } : "auto" }),
       });
       assert.ok(steps.length === 2 && steps[0].toolResults.length > 0, JSON.stringify(steps[0]?.content));
     });
@@ -165,7 +165,7 @@ function run(program, args, options) {
 groups.codex = async () => {
   const program = join(here, "node_modules/.bin/codex");
   if (!existsSync(program)) return void results.left.push("codex");
-  const home = mkdtempSync(join(tmpdir(), "codex-"));
+  const home = mkdtempSync(join(here, "node_modules/.codex-"));
   const lines = [
     `model = "${model}"`, `model_provider = "here"`, `approval_policy = "never"`, `sandbox_mode = "read-only"`,
     `[model_providers.here]`, `name = "here"`, `base_url = "${base}/v1"`, `wire_api = "responses"`, `request_max_retries = 0`, `stream_max_retries = 0`,
@@ -190,7 +190,7 @@ groups.opencode = async () => {
   if (!existsSync(program)) return void results.left.push("opencode");
   const home = mkdtempSync(join(tmpdir(), "opencode-"));
   mkdirSync(join(home, "work"));
-  const provider = { npm: "@ai-sdk/openai-compatible", name: "here", options: { baseURL: `${base}/v1`, apiKey: "none" }, models: { [model]: { name: model, tool_call: true, limit: { context: 16384, output: 256 } } } };
+  const provider = { npm: "@ai-sdk/openai-compatible", name: "here", options: { baseURL: `${base}/v1`, apiKey: "none" }, models: { [model]: { name: model, tool_call: true, limit: { context: 32768, output: 256 } } } };
   writeFileSync(join(home, "work/opencode.json"), JSON.stringify({ $schema: "https://opencode.ai/config.json", provider: { here: provider }, model: `here/${model}`, autoupdate: false, share: "disabled" }));
   const env = { ...process.env, HOME: home, XDG_CONFIG_HOME: join(home, "c"), XDG_DATA_HOME: join(home, "d"), XDG_CACHE_HOME: join(home, "e"), OPENCODE_DISABLE_AUTOUPDATE: "1", OPENCODE_DISABLE_MODELS_FETCH: "1" };
   await check("opencode: a turn", () => {

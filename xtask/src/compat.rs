@@ -66,7 +66,7 @@ const SUITES: &[Suite] = &[
         name: "node/agents",
         runner: Runner::Node,
         what: "clients of npm, Codex CLI and opencode (needs node and npm)",
-        server: Some(&["--ctx-size", "8192"]),
+        server: Some(&["--ctx-size", "32768", "--max-tokens", "128"]),
         arguments: |_| Vec::new(),
     },
     Suite {

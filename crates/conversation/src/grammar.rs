@@ -8,6 +8,9 @@ use stablemate_grammar::{Grammar, Grammars};
 use crate::format::{ARGUMENTS, THINK};
 use crate::{Conversation, ConversationError, Thinking, Tool, ToolChoice, ToolFormat};
 
+/// Calls of a text that is nothing but calls: small models would never end it.
+const MOST_CALLS: usize = 8;
+
 /// What is asked of a model's text.
 #[derive(Clone, Copy, Debug)]
 pub struct Output<'a> {
@@ -253,7 +256,8 @@ impl<'a> Lark<'a> {
             }
             ToolFormat::MistralList if single => "\" \"? \"[\" function \"]\"".to_owned(),
             ToolFormat::MistralList => {
-                "\" \"? \"[\" function (\",\" \" \"? function)* \"]\"".to_owned()
+                let more = MOST_CALLS.saturating_sub(1);
+                format!("\" \"? \"[\" function (\",\" \" \"? function){{0,{more}}} \"]\"")
             }
             ToolFormat::MistralNamed | ToolFormat::Llama => "function".to_owned(),
         }
@@ -269,11 +273,11 @@ impl<'a> Lark<'a> {
             _ => self.rule("call", &format!("{open} {rest}")),
         }
         let body = match self.conversation.format() {
-            _ if single || marks.list => "call",
-            ToolFormat::MistralNamed => "call+",
-            _ => "call (\"\\n\" call)*",
+            _ if single || marks.list => "call".to_owned(),
+            ToolFormat::MistralNamed => format!("call{{1,{MOST_CALLS}}}"),
+            _ => format!("call (\"\\n\" call){{0,{}}}", MOST_CALLS.saturating_sub(1)),
         };
-        self.rule(name, body);
+        self.rule(name, &body);
     }
 
     /// The body of any text in which calls may stand.

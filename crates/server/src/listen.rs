@@ -155,7 +155,11 @@ where
             call(callbacks.ready, |ready| ready());
             let state = state.clone();
             // So that the first request that needs a grammar need not wait for them.
-            tokio::task::spawn_blocking(move || state.grammars().is_ok());
+            tokio::task::spawn_blocking(move || {
+                // Looks through the vocabulary.
+                drop(state.check_bytes("prompt", 0));
+                state.grammars().is_ok()
+            });
         }
         () = stopper.reached(Stage::Drain) => return Ok(()),
     }

@@ -18,7 +18,7 @@ use crate::options::{Loaded, Options, Served};
 use crate::wire::Reading;
 
 /// Long bodies of the greatest length that there is room for at the same time.
-const BODIES_AT_ONCE: usize = 2;
+const BODIES_AT_ONCE: usize = 1;
 
 /// Bytes that room for bodies is counted in.
 const BODY_UNIT: usize = 1 << 10;
