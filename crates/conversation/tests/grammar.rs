@@ -222,7 +222,8 @@ fn errors_name_the_tool() {
         move |e: &mut Exchange| e.tools[1].parameters = Some(value.clone())
     };
     let named = ["tools[1]", "\"time\""];
-    let schema = json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "(?=x)"}}});
+    let schema =
+        json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "(?=x)"}}});
     refused(
         &parameters(schema),
         ToolChoice::Auto,

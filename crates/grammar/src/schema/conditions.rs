@@ -210,7 +210,11 @@ impl<'a> Walk<'a> {
     }
 
     /// The schema of a property in what holds for the same object; one that lists values, if there is one.
-    fn listed_beside(&self, name: &str, base: &'a Map<String, Value>) -> Option<&'a Map<String, Value>> {
+    fn listed_beside(
+        &self,
+        name: &str,
+        base: &'a Map<String, Value>,
+    ) -> Option<&'a Map<String, Value>> {
         let all = std::iter::once(base).chain(self.beside.iter().rev().copied());
         let own = |object: &'a Map<String, Value>| object.get("properties")?.get(name)?.as_object();
         let found: Vec<_> = all.filter_map(own).collect();

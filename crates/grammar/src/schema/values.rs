@@ -131,15 +131,17 @@ impl<'a> Walk<'a> {
             for (name, schema) in entries {
                 let key = match keyword {
                     "properties" => name.clone(),
-                    _ => match translated(Some(name), &Value::Null, &child(&place, name), keyword) {
-                        Ok(pattern) => pattern,
-                        // Without the names of this pattern, and others that may be of it.
-                        Err(_) if self.narrows => {
-                            only_named = true;
-                            continue;
+                    _ => {
+                        match translated(Some(name), &Value::Null, &child(&place, name), keyword) {
+                            Ok(pattern) => pattern,
+                            // Without the names of this pattern, and others that may be of it.
+                            Err(_) if self.narrows => {
+                                only_named = true;
+                                continue;
+                            }
+                            Err(error) => return Err(error),
                         }
-                        Err(error) => return Err(error),
-                    },
+                    }
                 };
                 map.insert(key, self.schema(schema, &child(&place, name), &Mode::closed(), depth)?);
             }

@@ -104,9 +104,10 @@ impl<'a> Walk<'a> {
             definitions.insert(name, written);
         }
         let known = productive::productive(&definitions);
-        if !productive::ends(start, &known) {
-            let endless = definitions.keys().find(|name| !known.contains(*name));
-            let pointer = endless.and_then(|name| places.get(name)).cloned().unwrap_or_default();
+        let endless = definitions.keys().find(|name| !known.contains(*name));
+        // Without definitions, llguidance finds out by itself that there is no value.
+        if let Some(endless) = endless.filter(|_| !productive::ends(start, &known)) {
+            let pointer = places.get(endless).cloned().unwrap_or_default();
             let message = "every value of it needs another one of its own kind, without an end";
             return Err(wrong(&pointer, "$ref", message));
         }
