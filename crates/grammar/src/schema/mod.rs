@@ -56,7 +56,7 @@ fn prepare_at(
 ) -> Result<(Value, Vec<String>), GrammarError> {
     let mut walk = Walk::new(schema, narrows);
     let mut prepared = walk.start(pointer)?;
-    let (definitions, pointers) = walk.finish(&prepared)?;
+    let (definitions, pointers) = walk.finish(&mut prepared)?;
     let Value::Object(object) = &mut prepared else {
         // `true` is any value; `false` stays what it is, and is refused as unsatisfiable.
         return Ok((if prepared == true { with_options(Map::new()) } else { prepared }, pointers));

@@ -33,6 +33,25 @@ pub(super) fn ends(schema: &Value, known: &BTreeSet<String>) -> bool {
     all && any && referred && own(object, known)
 }
 
+/// Puts `false` in the place of references to other definitions than those `known`.
+pub(super) fn forbid(schema: &mut Value, known: &BTreeSet<String>) {
+    match schema {
+        Value::Object(object) => {
+            let reference = object.get("$ref").and_then(Value::as_str);
+            let name = reference.and_then(|name| name.strip_prefix("#/$defs/"));
+            if name.is_some_and(|name| !known.contains(name)) {
+                *schema = Value::Bool(false);
+                return;
+            }
+            // What stands in constants is no schema.
+            let parts = object.iter_mut().filter(|(key, _)| *key != "const" && *key != "enum");
+            parts.for_each(|(_, part)| forbid(part, known));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| forbid(item, known)),
+        _ => {}
+    }
+}
+
 /// The same of a schema's own keywords.
 fn own(object: &Map<String, Value>, known: &BTreeSet<String>) -> bool {
     if object.contains_key("const") || object.contains_key("enum") {

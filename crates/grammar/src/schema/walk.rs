@@ -84,7 +84,7 @@ impl<'a> Walk<'a> {
     /// Writes the definitions, and returns them with the pointers of all sub-schemas.
     pub(super) fn finish(
         mut self,
-        start: &Value,
+        start: &mut Value,
     ) -> Result<(Map<String, Value>, Vec<String>), GrammarError> {
         let mut definitions = Map::new();
         let mut places = BTreeMap::new();
@@ -111,11 +111,9 @@ impl<'a> Walk<'a> {
             let message = "every value of it needs another one of its own kind, without an end";
             return Err(wrong(&pointer, "$ref", message));
         }
-        for (name, written) in &mut definitions {
-            if !known.contains(name) {
-                *written = Value::Bool(false);
-            }
-        }
+        definitions.retain(|name, _| known.contains(name));
+        productive::forbid(start, &known);
+        definitions.values_mut().for_each(|written| productive::forbid(written, &known));
         Ok((definitions, self.pointers))
     }
 
