@@ -69,7 +69,7 @@ impl At<'_> {
     }
 
     /// The networks of all experts at `experts` below this place, however they are stored: in a list with
-    /// `names` for their projections, in `gate_up_proj` and `down_proj`, or stacked one projection each as
+    /// `names` for their projections, in `gate_up_proj` and `down_proj` of either order, or stacked one projection each as
     /// MLX stores them (`switch_mlp`).
     pub fn expert_networks(
         &self,
@@ -168,12 +168,23 @@ impl At<'_> {
             _ => Piece::whole(self.name("experts.gate_up_proj"), [experts, 2 * out, input])
                 .only(Rows::every(2 * out, experts, place * out, out)),
         };
+        // Only the shape tells whether the fused tensors are stored [X, in, out].
+        let turned = match place {
+            2 => Piece::transposed(self.name("experts.down_proj"), [experts, input, out]),
+            _ => Piece::transposed(self.name("experts.gate_up_proj"), [experts, input, 2 * out])
+                .only(Rows::every(2 * out, experts, place * out, out)),
+        };
         let stacked = |folder: &str| {
             let tensor = self.name(&format!("{folder}.{}.weight", EXPERT_NAMES[place]));
             Layout::from(Piece::whole(tensor, [experts, out, input]))
         };
-        let layouts =
-            vec![list, fused.into(), stacked("switch_mlp"), stacked("experts.switch_glu")];
+        let layouts = vec![
+            list,
+            fused.into(),
+            turned.into(),
+            stacked("switch_mlp"),
+            stacked("experts.switch_glu"),
+        ];
         let name = self.name(&format!("experts.{name}.weight"));
         self.blueprint.stack(name, [EXPERT.of(experts), rows, columns], layouts, choices)
     }
