@@ -152,6 +152,9 @@ fn smaller_caches_stay_near() {
             let logits = session.logits(&table, second, second.len() - 1);
             let largest = distance(&expected.prompt_logits, &vec![0.0; logits.len()]);
 
+            // Where experts are chosen, a little less exact numbers may choose others.
+            let chooses = session.decoder.params.entries().iter().any(|entry| entry.ty.rank() == 3);
+            let bound = if chooses && element == CacheElement::Q8 { 1.0 } else { bound };
             require_near("logits", &logits, &expected.prompt_logits, bound * largest)
         });
     }
