@@ -140,6 +140,38 @@ fn schedules_of_windows_are_expanded() {
 }
 
 #[test]
+fn wrappers_fill_in_what_files_leave_out() {
+    use serde_json::json;
+    // Gemma 3's own files state no numbers of heads and no vocabulary.
+    let text = json!({"model_type": "gemma3_text", "hidden_size": 2560, "intermediate_size": 10240,
+        "num_hidden_layers": 2, "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+        "sliding_window": 1024});
+    let decoder = describe("gemma3", json!({"text_config": text}), &[]).unwrap();
+    assert_eq!(
+        (decoder.vocabulary, decoder.context, decoder.tied()),
+        (262_208, Some(131_072), true)
+    );
+    assert!(
+        decoder.summary().contains("gqa 4x2 heads of 256, window 1024"),
+        "{}",
+        decoder.summary()
+    );
+
+    // The text model's keys beside the wrapper's, in an object of their own, or in both places.
+    let flat = describe("qwen2_vl", json!({}), &[]).unwrap().summary();
+    let text = Case::open("qwen2_vl").config().unwrap();
+    let mut nested = text.clone();
+    nested.as_object_mut().unwrap().retain(|key, _| key != "vision_config" && key != "model_type");
+    let both = json!({"text_config": nested, "hidden_size": 1});
+    let both = describe("qwen2_vl", both, &[]).unwrap();
+    let lines = |summary: &str| summary.lines().skip(1).map(String::from).collect::<Vec<_>>();
+    assert_eq!(lines(&both.summary()), lines(&flat));
+    assert_eq!(both.model_type, "qwen2_vl_text");
+    let tied = json!({"tie_word_embeddings": true});
+    assert!(describe("qwen2_vl", tied, &[]).unwrap().tied());
+}
+
+#[test]
 fn biases_are_where_the_reference_has_them() {
     use serde_json::json;
     let attention = json!({"attention_bias": true});
