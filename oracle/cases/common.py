@@ -31,7 +31,7 @@ def case(name, style, config, prompt, **more):
 
 
 def per_expert(shapes, module="mlp.experts"):
-    """Experts as a list, as most hub checkpoints have them, from the stacked gate_up_proj [E, 2F, D], down_proj [E, D, F]."""
+    """Experts as a list, as most hub checkpoints have them, from stacked gate_up_proj [E, 2F, D], down_proj [E, D, F]."""
     listed = {}
     for name, shape in shapes.items():
         prefix, found, weight = name.partition(f".{module}.")

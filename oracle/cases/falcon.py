@@ -87,7 +87,8 @@ CASES = [
          SIZES | dict(model_type="falcon", hidden_size=72, num_attention_heads=6, num_kv_heads=2, ffn_hidden_size=100,
                       new_decoder_architecture=True, multi_query=True, bos_token_id=1, eos_token_id=2,
                       rope_parameters=dict(rope_theta=10000.0, rope_type="default")), 24,
-         rules=RULES, gain=GAIN, drops=COMMON | {"rows by groups": rows_as(grouped_rows), "the second norm": zeroed("ln_mlp")}),
+         rules=RULES, gain=GAIN,
+         drops=COMMON | {"rows by groups": rows_as(grouped_rows), "the second norm": zeroed("ln_mlp")}),
     # 11B: groups of heads, one norm, biases put in, a head of its own.
     case("falcon_new_one_norm", "v5",
          SIZES | dict(model_type="falcon", hidden_size=48, num_attention_heads=6, num_kv_heads=3, bias=True,

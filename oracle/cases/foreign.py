@@ -1,7 +1,7 @@
 """Families that transformers 5.23 does not have; the reference is a class that computes the same.
 
-minicpm (v1 to 4): Llama with `scale_emb` on the embedding, scale_depth / sqrt(layers) on what each part adds to the residual,
-and the last hidden state divided by hidden / dim_model_base, also where the head is tied. Granite has all three under
+minicpm (v1 to 4): Llama with `scale_emb` on the embedding, scale_depth / sqrt(layers) on what each part adds to the
+residual, and the last hidden state divided by hidden / dim_model_base, also where the head is tied. Granite has all three under
 other names. Some copies say `model_type: llama` and keep the keys: they mean the same.
 mimo (v1): qwen2, whose `mtp_layers` are ignored. exaone (3.x): Llama with other names of tensors and some of keys;
 `c_fc_0` is the gate, `c_fc_1` up. Both tie the head only if the key says so.
@@ -67,7 +67,8 @@ MIMO_CASES = [
 
 EXAONE_NAMES = (
     ("model.embed_tokens.", "transformer.wte."), ("model.layers.", "transformer.h."), ("model.norm.", "transformer.ln_f."),
-    (".input_layernorm.", ".ln_1."), (".post_attention_layernorm.", ".ln_2."), (".self_attn.o_proj.", ".attn.attention.out_proj."),
+    (".input_layernorm.", ".ln_1."), (".post_attention_layernorm.", ".ln_2."),
+    (".self_attn.o_proj.", ".attn.attention.out_proj."),
     (".self_attn.", ".attn.attention."), (".mlp.gate_proj.", ".mlp.c_fc_0."), (".mlp.up_proj.", ".mlp.c_fc_1."),
     (".mlp.down_proj.", ".mlp.c_proj."),
 )

@@ -138,7 +138,8 @@ KIMI = HUB | dict(
     rope_scaling=YARN | dict(type="yarn", beta_fast=1.0, beta_slow=1.0, factor=32.0), transformers_version="4.48.3")
 
 V3_CASES = [
-    case("deepseek_v3", "v4", HUB, 29, rules=RULES, gain=GAIN, layout=listed, extra=mtp(3, 56, 5, 12, 203), ignored=r"layers\.3\.",
+    case("deepseek_v3", "v4", HUB, 29, rules=RULES, gain=GAIN, layout=listed,
+         extra=mtp(3, 56, 5, 12, 203), ignored=r"layers\.3\.",
          same_as=modern(HUB, rope_parameters=YARN | dict(rope_theta=10000, rope_type="yarn")),
          drops=V3_DROPS | GROUP_DROPS | YARN_DROPS | {
              "renormalised weights": {"norm_topk_prob": False}, "the routed factor": {"routed_scaling_factor": 1.0}}),

@@ -9,8 +9,8 @@ import torch
 
 from .common import case, per_expert, stacked, zeroed
 from .recurrent import (
-    MOE_GAIN, MOE_RULES, gated_norm_one_plus, gates_after_queries, no_convolution, no_decay, no_output_gate, open_shared_gate,
-    plain_norms,
+    MOE_GAIN, MOE_RULES, gated_norm_one_plus, gates_after_queries, no_convolution, no_decay, no_output_gate,
+    open_shared_gate, plain_norms,
 )
 
 L, F = "linear_attention", "full_attention"

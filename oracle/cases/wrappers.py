@@ -2,10 +2,15 @@
 
 qwen2_vl, qwen2_5_vl: the hub's config.json is flat, its tensors `model.` beside `visual.`; the text is qwen2, and
 rope type "mrope" is plain for text. qwen3_vl: `text_config`, `model.language_model.` beside `model.visual.`; the text is
-qwen3. gemma3: `text_config`, `language_model.model.`; transformers-4 keys of gemma3_text hold inside.
+qwen3. qwen3_vl_moe: the text is qwen3_moe, its experts one tensor each: on the hub gate_up_proj [E, D, 2F] and
+down_proj [E, F, D], as transformers 5 saves them [E, 2F, D] and [E, D, F]; only the shapes tell. Weights are always
+renormalised. kimi_k25: `language_model.model.`, `language_model.lm_head.`; the text is deepseek_v3. gemma3: `text_config`,
+`language_model.model.`; transformers-4 keys of gemma3_text hold inside.
 """
 
-from .common import case, renamed
+from . import latent
+from .common import case, renamed, replaced
+from .experts import plain_router
 from .gemma import GEMMA_GAIN
 
 IMAGES = dict(auto="AutoModelForImageTextToText", ignored=r"visual|vision_tower|multi_modal_projector")
@@ -42,6 +47,45 @@ QWEN3_VL = dict(
                        temporal_patch_size=2),
     vision_end_token_id=199, vision_start_token_id=198)
 
+QWEN3_VL_MOE = QWEN3_VL | dict(
+    architectures=["Qwen3VLMoeForConditionalGeneration"], model_type="qwen3_vl_moe", tie_word_embeddings=False,
+    text_config={k: v for k, v in QWEN3_VL_TEXT.items() if k != "tie_word_embeddings"} | dict(
+        model_type="qwen3_vl_moe_text", decoder_sparse_step=1, mlp_only_layers=[1], moe_intermediate_size=20,
+        norm_topk_prob=True, num_experts=6, num_experts_per_tok=2, router_aux_loss_coef=0.001),
+    vision_config=QWEN3_VL["vision_config"] | dict(model_type="qwen3_vl_moe"))
+
+
+def transposed(shapes):
+    return {name: [shape[0], shape[2], shape[1]] if name.endswith(("experts.gate_up_proj", "experts.down_proj")) else shape
+            for name, shape in shapes.items()}
+
+
+def qwen3_vl_moe(name, layout, rules):
+    return case(name, "v4", QWEN3_VL_MOE, 23, **IMAGES, layout=layout,
+                rules=[(r"mlp\.gate\.weight$", "router", 0.0)] + rules, gain=dict(router=2.0),
+                drops={"renormalised weights": replaced("Qwen3VLMoeTextTopKRouter", forward=plain_router)})
+
+
+# Kimi-K2.5's config.json, scaled down; transformers opens the wrapper, the reference its text alone.
+KIMI_TEXT = {k: v for k, v in latent.KIMI.items() if k not in ("torch_dtype", "transformers_version")}
+KIMI_K25 = dict(
+    architectures=["KimiK25ForConditionalGeneration"], bos_token_id=0, dtype="float32", eos_token_id=1, ignore_index=-100,
+    media_placeholder_token_id=200, model_type="kimi_k25", pad_token_id=0, text_config=KIMI_TEXT,
+    tie_word_embeddings=False, transformers_version="4.56.2",
+    vision_config=dict(mm_hidden_size=16, model_type="kimi_k25_vision", text_hidden_size=56, vt_hidden_size=16,
+                       vt_num_attention_heads=2, vt_num_hidden_layers=1))
+KIMI_IGNORED = {
+    "vision_tower.patch_embed.proj.weight": [16, 3, 4, 4], "vision_tower.encoder.blocks.0.wqkv.weight": [48, 16],
+    "vision_tower.encoder.blocks.0.norm0.weight": [16], "mm_projector.pre_norm.weight": [16],
+    "mm_projector.proj.0.weight": [32, 32], "mm_projector.proj.2.weight": [56, 32],
+}
+
+
+def kimi_text(arrays):
+    return {name.removeprefix("language_model."): array for name, array in arrays.items()
+            if name.startswith("language_model.")}
+
+
 GEMMA3_TEXT = dict(
     head_dim=18, hidden_size=64, intermediate_size=88, model_type="gemma3_text", num_attention_heads=4,
     num_hidden_layers=6, num_key_value_heads=2, query_pre_attn_scalar=21,
@@ -75,6 +119,15 @@ CASES = [
              rope_parameters=dict(rope_theta=5000000, rope_type="default", mrope_section=[4, 2, 2],
                                   mrope_interleaved=True))),
          drops={"theta 5e6 as 1e4": {"text_config.rope_parameters.rope_theta": 1e4}}),
+    qwen3_vl_moe("qwen3_vl_moe", transposed, [(r"experts\.gate_up_proj$", 0.1875, 0.0),
+                                              (r"experts\.down_proj$", 0.375, 0.0)]),
+    qwen3_vl_moe("qwen3_vl_moe_straight", lambda same: same, [(r"experts\.gate_up_proj$", "other", 0.0),
+                                                              (r"experts\.down_proj$", "out", 0.0)]),
+    case("kimi_k25", "v4", KIMI_K25, 24, rules=latent.RULES + [(r"lm_head", "head", 0.0)],
+         gain=latent.GAIN, extra=KIMI_IGNORED,
+         reference_config=lambda config: config["text_config"] | dict(model_type="deepseek_v3"), reference=kimi_text,
+         layout=lambda shapes: {f"language_model.{name}": shape for name, shape in latent.listed(shapes).items()},
+         drops=latent.DROPS | {"weights without the bias": latent.router(biased_weights=True)}),
     # gemma-3-4b-it's config.json, scaled down: much is left to defaults.
     case("gemma3", "v4", GEMMA3, 26, gain=GEMMA_GAIN | dict(final=8.0), layout=GEMMA3_NAMES, **IMAGES,
          drops={"windows": {"text_config.sliding_window": 512},

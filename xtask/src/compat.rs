@@ -16,9 +16,21 @@ use crate::workspace::{Tools, Workspace};
 /// How long a server may take until it is ready, compiling included.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// What runs a program of `compat/`, and where its packages are pinned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Runner {
+    /// Python with `requirements.txt`.
+    Python,
+    /// Python with `requirements-agents.txt`, whose packages want others than those of the clients.
+    Agents,
+    /// Node with `node/package-lock.json`.
+    Node,
+}
+
 /// A program of `compat/` and the server it needs.
 struct Suite {
     name: &'static str,
+    runner: Runner,
     what: &'static str,
     /// Options of the server; none for a program that starts its own.
     server: Option<&'static [&'static str]>,
@@ -38,30 +50,49 @@ struct Setting<'s> {
 const SUITES: &[Suite] = &[
     Suite {
         name: "clients",
+        runner: Runner::Python,
         what: "the clients openai, anthropic and litellm",
         server: Some(&["--ctx-size", "2048"]),
         arguments: |_| vec!["--context".into(), "2048".into()],
     },
     Suite {
+        name: "agents",
+        runner: Runner::Agents,
+        what: "agent frameworks and programs for Python, and recorded shapes of requests",
+        server: Some(&["--ctx-size", "8192"]),
+        arguments: |_| Vec::new(),
+    },
+    Suite {
+        name: "node/agents",
+        runner: Runner::Node,
+        what: "clients of npm, Codex CLI and opencode (needs node and npm)",
+        server: Some(&["--ctx-size", "32768", "--max-tokens", "128"]),
+        arguments: |_| Vec::new(),
+    },
+    Suite {
         name: "openai_suite",
+        runner: Runner::Python,
         what: "openai-python's own tests",
         server: Some(&["--ctx-size", "512"]),
         arguments: |_| Vec::new(),
     },
     Suite {
         name: "evaluation",
+        runner: Runner::Python,
         what: "lm-eval's local-completions",
         server: Some(&["--ctx-size", "2048"]),
         arguments: |setting| vec!["--gguf".into(), setting.model.into()],
     },
     Suite {
         name: "schema",
+        runner: Runner::Python,
         what: "schemathesis on /openapi.json",
         server: Some(&["--ctx-size", "256", "--max-tokens", "4", "--parallel", "4"]),
         arguments: |_| Vec::new(),
     },
     Suite {
         name: "llama_suite",
+        runner: Runner::Python,
         what: "llama.cpp's server tests",
         server: None,
         arguments: |setting| {
@@ -74,6 +105,7 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "page",
+        runner: Runner::Python,
         what: "the chat page in headless Chromium (Debian's package chromium)",
         server: Some(&["--ctx-size", "2048"]),
         arguments: |setting| vec!["--screenshot".into(), setting.folder.join("page.png")],
@@ -95,16 +127,27 @@ pub fn run(workspace: &Workspace, names: &[String], list: bool) -> Result<()> {
     installation.compiler(&binary)?;
     let compat = workspace.root().join("compat");
     let folder = workspace.root().join("target/compat");
-    let python = provide(&compat, &folder)?;
+    let needs = |runner: Runner| chosen.iter().any(|suite| suite.runner == runner);
+    let python = needs(Runner::Python).then(|| provide(&compat, &folder)).transpose()?;
+    let agents = needs(Runner::Agents).then(|| agents(&compat, &folder)).transpose()?;
+    if needs(Runner::Node) {
+        packages(&compat)?;
+    }
     let model = installation.model();
     let setting = Setting { workspace, binary: &binary, model: &model, folder: &folder };
     let mut failed = Vec::new();
     for suite in chosen {
         println!("== {}: {}", suite.name, suite.what);
-        let server = suite.server.map(|options| Server::start(&setting, suite.name, options));
+        let log = suite.name.replace('/', "_");
+        let server = suite.server.map(|options| Server::start(&setting, &log, options));
         let server = server.transpose()?;
-        let mut command = Command::new(&python);
-        command.current_dir(&compat).arg(format!("{}.py", suite.name));
+        let (program, ending) = match suite.runner {
+            Runner::Python => (python.clone().unwrap_or_default(), "py"),
+            Runner::Agents => (agents.clone().unwrap_or_default(), "py"),
+            Runner::Node => ("node".into(), "mjs"),
+        };
+        let mut command = Command::new(program);
+        command.current_dir(&compat).arg(format!("{}.{ending}", suite.name));
         if let Some(server) = &server {
             command.args([&server.address, &server.model]);
         }
@@ -134,6 +177,24 @@ fn provide(compat: &Path, folder: &Path) -> Result<PathBuf> {
     command.arg("--requirement").arg(compat.join("requirements-litellm.txt"));
     process::run_showing_errors(&mut command)?;
     Ok(python)
+}
+
+/// The Python environment of agent frameworks.
+fn agents(compat: &Path, folder: &Path) -> Result<PathBuf> {
+    let environment = folder.join("agents");
+    let requirements = compat.join("requirements-agents.txt");
+    environment::provide(&environment, &requirements, &Tools::none(), &Compilation::default())
+}
+
+/// The packages of npm. Scripts of packages are not run, but opencode's, which puts its program in place.
+fn packages(compat: &Path) -> Result<()> {
+    let npm = |arguments: &[&str]| {
+        let mut command = Command::new("npm");
+        command.current_dir(compat.join("node")).args(arguments);
+        process::run_showing_errors(&mut command)
+    };
+    npm(&["ci", "--ignore-scripts", "--no-audit", "--no-fund"])?;
+    npm(&["rebuild", "opencode-ai", "--foreground-scripts"])
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Suite>> {
@@ -209,7 +270,8 @@ mod tests {
     fn suites_are_programs_of_compat() {
         let workspace = Workspace::find().unwrap();
         for suite in SUITES {
-            let path = workspace.root().join(format!("compat/{}.py", suite.name));
+            let ending = if suite.runner == Runner::Node { "mjs" } else { "py" };
+            let path = workspace.root().join(format!("compat/{}.{ending}", suite.name));
             assert!(path.is_file(), "{}", path.display());
         }
         assert!(chosen(&["nothing".to_owned()]).is_err());

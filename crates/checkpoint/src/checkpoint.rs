@@ -37,6 +37,21 @@ pub enum Format {
     Gguf,
 }
 
+/// Which vector stands for a text among those of its tokens (`pooling_type` of a GGUF file).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// All of them, each for its token.
+    None,
+    /// Their mean.
+    Mean,
+    /// The first.
+    First,
+    /// The last.
+    Last,
+    /// None: the model ranks pairs of texts.
+    Rank,
+}
+
 impl Checkpoint {
     /// Opens a directory or a .gguf file. Only headers are read; the rest is mapped into memory, so
     /// the files must not be changed while the checkpoint is in use.
@@ -64,13 +79,24 @@ impl Checkpoint {
         let model = hugging_face::open(path)?;
         let generation = path.join("generation_config.json");
         let mut ids = Ids::default();
+        let config = &model.config;
         if let Some(value) = &model.generation_config {
             ids.add_json(value.get("eos_token_id"), value.get("bos_token_id"), &generation)?;
         }
-        let config = &model.config;
-        ids.add_json(config.peek("eos_token_id"), config.peek("bos_token_id"), config.source())?;
+        // As transformers takes them: config.json's count where generation_config.json has none.
+        let other = ids.ends.is_empty();
+        let end = |value: Option<&Value>| value.filter(|_| other).cloned();
+        ids.add_json(
+            end(config.peek("eos_token_id")).as_ref(),
+            config.peek("bos_token_id"),
+            config.source(),
+        )?;
         if let Some(text) = config.peek("text_config") {
-            ids.add_json(text.get("eos_token_id"), text.get("bos_token_id"), config.source())?;
+            ids.add_json(
+                end(text.get("eos_token_id")).as_ref(),
+                text.get("bos_token_id"),
+                config.source(),
+            )?;
         }
         Ok(Self {
             path: path.to_owned(),
@@ -140,8 +166,9 @@ impl Checkpoint {
         Some(self.path.join(name)).filter(|path| path.is_file())
     }
 
-    /// The ids that end a text, sorted: all that generation_config.json and config.json name, or
-    /// GGUF's end of sequence, of turn and of message. Empty if the files say nothing.
+    /// The ids that end a text, sorted: those of generation_config.json, where it has any, and
+    /// otherwise config.json's; GGUF's end of sequence, of turn and of message. Empty if the files say
+    /// nothing. The tokenizer's `eos_token`, with which chat templates end a turn, is not among them.
     pub fn end_of_sequence_ids(&self) -> Vec<u32> {
         self.end_of_sequence_ids.clone()
     }
@@ -149,6 +176,29 @@ impl Checkpoint {
     /// The id that starts a text, if the files name one; generation_config.json comes first.
     pub fn bos_token_id(&self) -> Option<u32> {
         self.bos_token_id
+    }
+
+    /// How an embedding model pools, if a GGUF file says it.
+    ///
+    /// # Errors
+    /// A number that llama.cpp does not know.
+    pub fn pooling(&self) -> Result<Option<Pooling>, Error> {
+        let Some(metadata) = &self.metadata else { return Ok(None) };
+        let architecture = metadata.string("general.architecture").unwrap_or_default();
+        let key = format!("{architecture}.pooling_type");
+        let Some(value) = metadata.get(&key) else { return Ok(None) };
+        match metadata.unsigned(&key) {
+            Some(0) => Ok(Some(Pooling::None)),
+            Some(1) => Ok(Some(Pooling::Mean)),
+            Some(2) => Ok(Some(Pooling::First)),
+            Some(3) => Ok(Some(Pooling::Last)),
+            Some(4) => Ok(Some(Pooling::Rank)),
+            _ => {
+                let message =
+                    format!("is {value}; 0 (none), 1 (mean), 2 (first), 3 (last) or 4 (rank)");
+                Err(Error::key(&self.path, key, message))
+            }
+        }
     }
 
     /// Whether there are tensors. A directory may have only a config.json, which is enough to

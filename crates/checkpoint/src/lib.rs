@@ -17,9 +17,10 @@ mod quantize;
 mod row_order;
 mod tensor;
 
-pub use checkpoint::{Checkpoint, Format};
+pub use checkpoint::{Checkpoint, Format, Pooling};
 pub use config::{FromConfig, RawConfig};
 pub use encoding::{BlockType, Encoding, Float};
 pub use error::Error;
+pub use file::read_text;
 pub use quantize::{QuantizeOptions, Report, quantize_directory};
 pub use tensor::Tensor;

@@ -14,6 +14,11 @@ pub(crate) enum RowOrder {
         /// Query heads in a group.
         queries: usize,
     },
+    /// Only every second stored row belongs to the tensor, from the `first` on: gate or up of gpt-oss.
+    EverySecond {
+        /// 0 or 1.
+        first: usize,
+    },
 }
 
 impl RowOrder {
@@ -24,6 +29,7 @@ impl RowOrder {
             Self::QueriesKeysValues { groups, queries } => {
                 queries.checked_add(2).and_then(|heads| heads.checked_mul(groups))
             }
+            Self::EverySecond { .. } => Some(1),
         };
         parts.is_some_and(|parts| parts > 0 && rows.is_multiple_of(parts))
     }
@@ -47,6 +53,15 @@ impl RowOrder {
                 };
                 head * head_rows + within
             }
+            Self::EverySecond { first } => 2 * row + first,
+        }
+    }
+
+    /// Rows in the file for each row of the tensor.
+    pub(crate) fn spread(self) -> usize {
+        match self {
+            Self::InterleavedHeads(_) | Self::QueriesKeysValues { .. } => 1,
+            Self::EverySecond { .. } => 2,
         }
     }
 
@@ -54,7 +69,7 @@ impl RowOrder {
     pub(crate) fn local(self, rows: usize) -> Option<usize> {
         match self {
             Self::InterleavedHeads(heads) => Some((rows / heads.max(1)).max(1)),
-            Self::QueriesKeysValues { .. } => None,
+            Self::QueriesKeysValues { .. } | Self::EverySecond { .. } => None,
         }
     }
 }
@@ -73,6 +88,13 @@ mod tests {
         assert!(
             order.divides(12) && !order.divides(6) && !RowOrder::InterleavedHeads(0).divides(0)
         );
+    }
+
+    #[test]
+    fn every_second_row() {
+        let order = RowOrder::EverySecond { first: 1 };
+        assert_eq!([0, 1, 2].map(|row| order.stored(row, 3)), [1, 3, 5]);
+        assert_eq!((order.spread(), order.local(3)), (2, None));
     }
 
     #[test]

@@ -58,7 +58,8 @@ impl Entry {
     /// Size of the stored form, scales and biases included.
     pub(crate) fn bytes_len(&self) -> usize {
         let groups = self.groups.iter().flat_map(Groups::places);
-        self.bytes.len() + groups.map(|place| place.bytes.len()).sum::<usize>()
+        let all = self.bytes.len() + groups.map(|place| place.bytes.len()).sum::<usize>();
+        all / self.transform.spread()
     }
 }
 
@@ -72,6 +73,16 @@ pub(crate) enum Transform {
     /// 1.0 was added. llama.cpp's converter does this to the norms of gemma and of qwen35, so that
     /// ggml multiplies by the weight where the family multiplies by one plus the weight.
     OneAdded,
+}
+
+impl Transform {
+    /// Rows in the file for each row of the tensor.
+    fn spread(self) -> usize {
+        match self {
+            Self::None | Self::OneAdded => 1,
+            Self::Rows(order) => order.spread(),
+        }
+    }
 }
 
 /// A tensor of a [`crate::Checkpoint`]: a view into a memory-mapped file.
@@ -262,7 +273,7 @@ impl<'a> Tensor<'a> {
             Transform::Rows(order) if self.shape().len() > 1 => order.stored(row, self.rows()),
             _ => row,
         };
-        let rows = self.rows().max(1);
+        let rows = self.rows().max(1) * self.entry.transform.spread();
         let part = |bytes: &'a [u8]| {
             let length = bytes.len() / rows;
             bytes.get(row * length..(row + 1) * length).unwrap_or_default()

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 use stablemate_checkpoint::gguf::{Conversion, Layout};
 use stablemate_checkpoint::{Checkpoint, Encoding, Float, Format, RawConfig};
-use stablemate_fixtures::{Case, Dtype, Error};
+use stablemate_fixtures::{Case, Dtype, Error, TensorValues};
 
 fn decoded(checkpoint: &Checkpoint, name: &str) -> Vec<f32> {
     let tensor = checkpoint.tensor(name).unwrap().unwrap_or_else(|| panic!("no {name}"));
@@ -67,6 +67,35 @@ fn hugging_face_directories() {
     }
 }
 
+/// Experts in MXFP4, as transformers saves gpt-oss: the tensors of the GGUF file that is made of it.
+#[test]
+fn experts_in_mxfp4() {
+    let case = Case::open("gpt_oss");
+    let directory = tempfile::tempdir().unwrap();
+    case.write_checkpoint(directory.path()).unwrap();
+    let checkpoint = Checkpoint::open(directory.path()).unwrap();
+    let mut packed = 0;
+    for TensorValues { name, shape, values } in case.gguf_tensors().unwrap() {
+        // Hugging Face keeps biases of gate and up together.
+        if name.contains(".experts.") && name.ends_with(".bias") {
+            continue;
+        }
+        let tensor = checkpoint.tensor(&name).unwrap().unwrap_or_else(|| panic!("no {name}"));
+        assert_eq!(tensor.shape(), shape, "{name}");
+        assert_eq!(decoded(&checkpoint, &name), values, "{name}");
+        if name.contains(".experts.") {
+            assert_eq!(tensor.encoding(), Encoding::Mxfp4);
+            assert_eq!(tensor.bytes_len(), values.len() / 32 * 17);
+            assert!(tensor.packing().is_some());
+            packed += 1;
+        }
+    }
+    assert_eq!(packed, 9);
+    assert!(
+        !checkpoint.tensor_names().any(|name| name.contains("_blocks") || name.contains("_scales"))
+    );
+}
+
 #[test]
 fn shards() {
     let case = Case::open("qwen3");
@@ -107,10 +136,10 @@ fn gguf_files_have_the_same_tensors() {
         *architectures.entry(architecture.to_owned()).or_insert(0) += 1;
         assert_eq!(checkpoint.format(), Format::Gguf);
         let expected = case.gguf_tensors().unwrap();
-        let mut names: Vec<&str> = expected.iter().map(|(name, ..)| &**name).collect();
+        let mut names: Vec<&str> = expected.iter().map(|tensor| &*tensor.name).collect();
         names.sort_unstable();
         assert_eq!(checkpoint.tensor_names().collect::<Vec<_>>(), names, "{}", case.name());
-        for (name, shape, mut values) in expected {
+        for TensorValues { name, shape, mut values } in expected {
             let tensor = checkpoint.tensor(&name).unwrap().unwrap();
             assert_eq!((tensor.name(), tensor.shape()), (&*name, &*shape), "{}", case.name());
             let conversion = conversion(architecture, &name);
@@ -346,7 +375,8 @@ fn a_configuration_alone() {
     let checkpoint = Checkpoint::open(directory.path()).unwrap();
     assert!(!checkpoint.has_weights());
     assert!(checkpoint.tensor("model.norm.weight").unwrap().is_none());
-    assert_eq!(checkpoint.end_of_sequence_ids(), [7, 201, 202]);
+    // As in transformers, those of config.json (201, 202) count only if there are no others.
+    assert_eq!(checkpoint.end_of_sequence_ids(), [7, 202]);
     assert_eq!(checkpoint.bos_token_id(), Some(5));
     assert_eq!(checkpoint.generation_config().unwrap()["temperature"], 0.6);
     assert_eq!(

@@ -1,5 +1,5 @@
-//! What files of single architectures say in ways that no fixture has: further layers, fused experts,
-//! older layouts, contradictions.
+//! What files of single architectures say in ways that no fixture has: further layers, fused
+//! experts, older layouts, contradictions.
 
 mod support;
 
@@ -58,8 +58,7 @@ fn layers_that_predict_further_tokens_are_not_read() {
         let mut writer = file(case);
         let before: Vec<String> = open(&writer).tensor_names().map(str::to_owned).collect();
         let layers = open(&writer).config().require::<usize>("num_hidden_layers").unwrap();
-        let count = if architecture == "qwen35" { layers + 1 } else { layers };
-        writer.set(&format!("{architecture}.block_count"), Value::U32(count as u32));
+        writer.set(&format!("{architecture}.block_count"), Value::U32(layers as u32 + 1));
         writer.set(&format!("{architecture}.nextn_predict_layers"), Value::U32(1));
         writer.unset("qwen35.attention.recurrent_layers");
         for name in ["nextn.eh_proj", "attn_norm", "nextn.shared_head_head"] {

@@ -2,6 +2,7 @@
 
 mod support;
 
+use stablemate_checkpoint::Pooling;
 use stablemate_fixtures::gguf::{Value, Writer};
 use support::{check, good, open_bytes};
 
@@ -59,7 +60,8 @@ fn names_of_nothing_in_the_architecture() {
     ] {
         check(with(name, 32), &[&format!("tensor `{name}`: nothing of architecture `llama`")]);
     }
-    // Where factors would be left out, they are refused; in llama they are part of the configuration.
+    // Where factors would be left out, they are refused; in llama they are part of the
+    // configuration.
     let factors = |writer: &mut Writer| {
         writer.set("general.architecture", "qwen2".into());
         for (key, value) in std::mem::take(&mut writer.metadata) {
@@ -88,9 +90,18 @@ fn buffers_are_harmless() {
 
 #[test]
 fn pooling_is_not_for_logits() {
-    let mut writer = good();
-    writer.set("llama.pooling_type", Value::U32(3));
-    open_bytes(&writer.to_bytes()).unwrap();
+    let pooling = |number: Option<u32>| {
+        let mut writer = good();
+        if let Some(number) = number {
+            writer.set("llama.pooling_type", Value::U32(number));
+        }
+        open_bytes(&writer.to_bytes()).unwrap().pooling()
+    };
+    assert_eq!(pooling(None).unwrap(), None);
+    assert_eq!(pooling(Some(1)).unwrap(), Some(Pooling::Mean));
+    assert_eq!(pooling(Some(3)).unwrap(), Some(Pooling::Last));
+    let message = pooling(Some(9)).unwrap_err().to_string();
+    assert!(message.contains("`llama.pooling_type`: is 9;"), "{message}");
 }
 
 /// A vocabulary without tensors, as llama.cpp ships them.

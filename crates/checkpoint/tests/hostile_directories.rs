@@ -6,6 +6,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use stablemate_checkpoint::Checkpoint;
+use stablemate_fixtures::Case;
 use tempfile::TempDir;
 
 const CONFIG: &str = r#"{"model_type": "llama"}"#;
@@ -273,4 +274,41 @@ proptest! {
             }
         }
     }
+}
+
+/// What stands in place of a file: a pointer of Git LFS, a link to nothing, another encoding.
+#[cfg(unix)]
+#[test]
+fn files_that_are_not_themselves() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
+    let config = Case::open("llama_plain").config_text().unwrap();
+    let mut utf_16 = vec![0xFF, 0xFE];
+    utf_16.extend(config.encode_utf16().flat_map(u16::to_le_bytes));
+    let marked = [&[0xEF, 0xBB, 0xBF], config.as_bytes()].concat();
+    let message = |change: &dyn Fn(&Path)| {
+        let directory = tempfile::tempdir().unwrap();
+        Case::open("llama_plain").write_checkpoint(directory.path()).unwrap();
+        change(directory.path());
+        Checkpoint::open(directory.path()).map(|_| ()).unwrap_err().to_string()
+    };
+    for name in ["config.json", "model.safetensors"] {
+        let found = message(&|directory| fs::write(directory.join(name), pointer).unwrap());
+        assert!(found.contains(name) && found.contains("git lfs pull"), "{found}");
+        let found = message(&|directory| {
+            fs::remove_file(directory.join(name)).unwrap();
+            std::os::unix::fs::symlink("../blobs/nowhere", directory.join(name)).unwrap();
+        });
+        assert!(found.contains(&format!("{name}: a link to ../blobs/nowhere, which")), "{found}");
+    }
+    for (bytes, part) in [(&utf_16, "is UTF-16;"), (&marked, "begins with a byte order mark;")] {
+        let found = message(&|directory| fs::write(directory.join("config.json"), bytes).unwrap());
+        assert!(found.contains("config.json") && found.contains(part), "{found}");
+    }
+    let gguf = tempfile::tempdir().unwrap();
+    let path = gguf.path().join("model.gguf");
+    fs::write(&path, pointer).unwrap();
+    let found = Checkpoint::open(&path).map(|_| ()).unwrap_err().to_string();
+    assert!(found.contains("git lfs pull"), "{found}");
+    let found = Checkpoint::open(Path::new("/dev/zero")).map(|_| ()).unwrap_err().to_string();
+    assert!(found.contains("not a regular file"), "{found}");
 }

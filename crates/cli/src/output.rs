@@ -28,6 +28,21 @@ pub fn log(form: LogFormat, text: &str) {
     }
 }
 
+/// An error with its causes, each text once: many errors tell their cause themselves.
+pub fn explained(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.contains(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    text
+}
+
 /// Whether the reader of our output went away, which is no failure of ours.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<std::io::Error>();

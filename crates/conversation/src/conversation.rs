@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 use stablemate_text::{ChatInput, ChatTemplate, LocalTime, Tokenizer};
 
 use crate::capabilities::Capabilities;
+use crate::forgery::{Marked, Specials};
 use crate::format::THINK;
 use crate::{ConversationError, Message, Parser, Role, Tool, ToolChoice, ToolFormat, render};
 
@@ -17,6 +18,7 @@ pub struct Conversation {
     capabilities: Capabilities,
     format: ToolFormat,
     reasons: bool,
+    specials: Specials,
 }
 
 /// A conversation to be continued by the model.
@@ -68,6 +70,15 @@ pub struct Prompt {
     pub text: String,
     /// How the model's text begins.
     pub thinking: Thinking,
+    /// Where messages hold special tokens, which are letters there.
+    pub(crate) marked: Option<Marked>,
+}
+
+impl Prompt {
+    /// A prompt in which all special tokens are meant.
+    pub fn new(text: impl Into<String>, thinking: Thinking) -> Prompt {
+        Prompt { text: text.into(), thinking, marked: None }
+    }
 }
 
 impl Conversation {
@@ -105,6 +116,7 @@ impl Conversation {
             capabilities,
             format,
             reasons,
+            specials: Specials::new(tokenizer),
         })
     }
 
@@ -123,6 +135,43 @@ impl Conversation {
         let word = |character: char| character.is_alphanumeric() || character == '_';
         let mentions = |source: &String| source.split(|c| !word(c)).any(|name| name == variable);
         self.sources.iter().any(mentions)
+    }
+
+    /// Whether the template asks for a variable: whether it is defined, or true. Unlike [`Conversation::uses`], this is
+    /// certain for names that are also words, such as `thinking`.
+    pub fn asks(&self, variable: &str) -> bool {
+        let phrases = [
+            format!("{variable} is defined"),
+            format!("{variable} is not defined"),
+            format!("{variable} is undefined"),
+            format!("{variable}|default"),
+            format!("{variable} | default"),
+            format!("if {variable} %"),
+            format!("if {variable}%"),
+            format!("not {variable} "),
+        ];
+        let alone = |source: &String, phrase: &String| {
+            source.match_indices(phrase.as_str()).any(|(at, _)| {
+                let before = source.get(..at).and_then(|text| text.chars().next_back());
+                !before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '.'))
+            })
+        };
+        self.sources.iter().any(|source| phrases.iter().any(|phrase| alone(source, phrase)))
+    }
+
+    /// The word of `order` next to `word` that the template compares a variable with; `word` itself if it compares with
+    /// none.
+    pub fn nearest<'w>(&self, word: &'w str, order: &[&'w str]) -> &'w str {
+        let quoted = |word: &str| {
+            let forms = [format!("'{word}'"), format!("\"{word}\"")];
+            self.sources.iter().any(|source| forms.iter().any(|form| source.contains(form)))
+        };
+        let Some(place) = order.iter().position(|known| *known == word) else { return word };
+        let known = order.iter().enumerate().filter(|(_, known)| quoted(known));
+        // "none" turns off what the others choose among.
+        let known = known.filter(|(_, known)| **known != "none" || word == "none");
+        let nearest = known.min_by_key(|(index, _)| index.abs_diff(place));
+        nearest.map_or(word, |(_, known)| *known)
     }
 
     /// Whether the marks that [`Parser`] looks for are special tokens in this vocabulary: then special tokens must be
@@ -156,19 +205,40 @@ impl Conversation {
             format: self.format,
             knows_developer: self.uses("developer"),
         };
-        let messages = view.messages(&exchange.messages, tools)?;
+        let marked = self.specials.mark(&exchange.messages, tools);
+        let (sources, tools, mark) = match &marked {
+            Some((messages, tools, mark)) => (messages.as_slice(), tools.as_slice(), Some(*mark)),
+            None => (exchange.messages.as_slice(), tools, None),
+        };
+        let messages = view.messages(sources, tools)?;
         let mut input = ChatInput::new(messages, exchange.now);
         input.tools = (shown && native).then(|| tools.iter().map(render::tool).collect());
         input.add_generation_prompt = !exchange.continues;
         input.extra = exchange.variables.clone();
         let in_use = if shown && native { &self.with_tools } else { &self.plain };
         let text = in_use.render(&input)?;
-        if exchange.continues {
-            let text = continued(text, &exchange.messages)?;
-            return Ok(Prompt { text, thinking: Thinking::Never });
+        let (text, thinking) = match exchange.continues {
+            true => (continued(text, sources)?, Thinking::Never),
+            false => {
+                let thinking = self.thinking(&text);
+                (text, thinking)
+            }
+        };
+        let Some(mark) = mark else { return Ok(Prompt::new(text, thinking)) };
+        let (text, marked) = self.specials.read(text, mark);
+        Ok(Prompt { text, thinking, marked })
+    }
+
+    /// The tokens of a prompt. Special tokens that clients wrote into messages, names and tools are letters; those of
+    /// the template are special.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, stablemate_text::Error> {
+        match &prompt.marked {
+            Some(marked) => self.specials.encode(&self.tokenizer, marked),
+            None => self.tokenizer.encode(&prompt.text, false),
         }
-        let thinking = self.thinking(&text);
-        Ok(Prompt { text, thinking })
     }
 
     /// How a text begins that follows a prompt.

@@ -21,20 +21,20 @@ pub enum ConversationError {
         message: String,
     },
     /// A tool that cannot be called.
-    #[error("tools[{index}]: the function {name:?}: {message}")]
+    #[error("{place}: the function {name:?}: {message}")]
     Tool {
-        /// Position in the list of tools.
-        index: usize,
+        /// Where it stands in the request.
+        place: String,
         /// The function's name.
         name: String,
         /// What is wrong, and what would be right.
         message: String,
     },
     /// The parameters of a tool cannot be turned into a grammar.
-    #[error("tools[{index}]: the parameters of the function {name:?}: {source}")]
+    #[error("{place}: the parameters of the function {name:?}: {source}")]
     Parameters {
-        /// Position in the list of tools.
-        index: usize,
+        /// Where it stands in the request.
+        place: String,
         /// The function's name.
         name: String,
         /// What is wrong, with the JSON pointer into the parameters.

@@ -8,6 +8,9 @@ use stablemate_grammar::{Grammar, Grammars};
 use crate::format::{ARGUMENTS, THINK};
 use crate::{Conversation, ConversationError, Thinking, Tool, ToolChoice, ToolFormat};
 
+/// Calls of a text that is nothing but calls: small models would never end it.
+const MOST_CALLS: usize = 8;
+
 /// What is asked of a model's text.
 #[derive(Clone, Copy, Debug)]
 pub struct Output<'a> {
@@ -23,8 +26,28 @@ pub struct Output<'a> {
     pub thinking: Thinking,
 }
 
+/// The grammar of a model's text.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// The grammar; `None` if the text is free.
+    pub grammar: Option<Grammar>,
+    /// What of the tools' schemas is not followed.
+    pub loosened: Vec<Loosened>,
+}
+
+/// A part of a tool's schema that is not followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loosened {
+    /// The function.
+    pub name: String,
+    /// JSON pointer (RFC 6901) into its parameters.
+    pub pointer: String,
+    /// The keyword.
+    pub keyword: String,
+}
+
 impl Conversation {
-    /// The grammar of a model's text; `None` if it is free. Reasoning is always free and comes first. Calls carry the
+    /// The grammar of a model's text, if that is not free. Reasoning is always free and comes first. Calls carry the
     /// name of a tool and arguments that its schema accepts.
     ///
     /// # Errors
@@ -34,22 +57,25 @@ impl Conversation {
         &self,
         output: &Output<'_>,
         grammars: &Grammars,
-    ) -> Result<Option<Grammar>, ConversationError> {
+    ) -> Result<Written, ConversationError> {
+        let free = Written::default;
+        let alone = |grammar| Written { grammar: Some(grammar), loosened: Vec::new() };
         let callable = callable(output)?;
         if callable.is_empty() {
             return match (output.content, output.thinking) {
-                (Some(content), Thinking::Never) => Ok(Some(content.clone())),
+                (Some(content), Thinking::Never) => Ok(alone(content.clone())),
                 (Some(content), _) => {
                     let mut lark = Lark::new(self, grammars, output.thinking, false);
                     lark.content("body", content)?;
-                    Ok(Some(lark.finish()))
+                    Ok(alone(lark.finish()))
                 }
-                (None, _) => Ok(None),
+                (None, _) => Ok(free()),
             };
         }
         let mut schemas = Vec::with_capacity(callable.len());
-        for (index, tool) in callable {
-            schemas.push((tool.name.as_str(), schema(index, tool, grammars)?));
+        let mut loosened = Vec::new();
+        for tool in callable {
+            schemas.push((tool.name.as_str(), schema(tool, grammars, &mut loosened)?));
         }
         let required = *output.choice != ToolChoice::Auto;
         let single = !output.parallel
@@ -67,21 +93,21 @@ impl Conversation {
             None if required => lark.calls("body", single),
             None => lark.text_and_calls(single),
         }
-        Ok(Some(lark.finish()))
+        Ok(Written { grammar: Some(lark.finish()), loosened })
     }
 }
 
-/// The tools that may be called, with their places in the list.
-fn callable<'a>(output: &Output<'a>) -> Result<Vec<(usize, &'a Tool)>, ConversationError> {
-    let tools = output.tools.iter().enumerate();
+/// The tools that may be called.
+fn callable<'a>(output: &Output<'a>) -> Result<Vec<&'a Tool>, ConversationError> {
+    let tools = output.tools.iter();
     let missing = |wanted: &str| {
         let known: Vec<&str> = output.tools.iter().map(|tool| tool.name.as_str()).collect();
         ConversationError::Choice { wanted: wanted.to_owned(), known: known.join(", ") }
     };
     let mut seen = std::collections::BTreeSet::new();
-    for (index, tool) in tools.clone() {
+    for tool in tools.clone() {
         let wrong = |message: &str| ConversationError::Tool {
-            index,
+            place: tool.place.clone(),
             name: tool.name.clone(),
             message: message.to_owned(),
         };
@@ -99,41 +125,56 @@ fn callable<'a>(output: &Output<'a>) -> Result<Vec<(usize, &'a Tool)>, Conversat
         ToolChoice::Required if output.tools.is_empty() => Err(missing("any function")),
         ToolChoice::Required => Ok(tools.collect()),
         ToolChoice::Named(name) => {
-            let named: Vec<_> = tools.filter(|(_, tool)| tool.name == *name).collect();
+            let named: Vec<_> = tools.filter(|tool| tool.name == *name).collect();
             if named.is_empty() { Err(missing(name)) } else { Ok(named) }
         }
     }
 }
 
-/// The schema of a tool's arguments: they are always an object.
-fn schema(index: usize, tool: &Tool, grammars: &Grammars) -> Result<Value, ConversationError> {
-    let wrong =
-        |message: String| ConversationError::Tool { index, name: tool.name.clone(), message };
+/// The schema of a tool's arguments: they are always an object. A schema that cannot be guaranteed is loosened, unless
+/// the tool is strict.
+fn schema(
+    tool: &Tool,
+    grammars: &Grammars,
+    loosened: &mut Vec<Loosened>,
+) -> Result<Value, ConversationError> {
+    let (place, name) = (|| tool.place.clone(), || tool.name.clone());
+    let wrong = |message: String| ConversationError::Tool { place: place(), name: name(), message };
     let schema = match &tool.parameters {
         None => json!({"type": "object", "properties": {}, "additionalProperties": false}),
         Some(Value::Object(fields)) => {
             let mut schema = Map::new();
-            let kind = fields.get("type").cloned().unwrap_or_else(|| json!("object"));
-            if kind != "object" {
+            let kind = fields.get("type").filter(|kind| !kind.is_null());
+            let is_object = kind.is_none_or(|kind| {
+                kind == "object"
+                    || kind.as_array().is_some_and(|kinds| kinds.contains(&json!("object")))
+            });
+            if !is_object {
+                let kind = kind.cloned().unwrap_or_default();
                 return Err(wrong(format!(
                     "parameters: /type: arguments are an object, so this must be \"object\", not {kind}"
                 )));
             }
-            schema.insert("type".to_owned(), kind);
             schema.extend(fields.clone());
+            schema.insert("type".to_owned(), json!("object"));
             Value::Object(schema)
         }
         Some(other) => {
             return Err(wrong(format!("parameters must be a JSON schema, an object, not {other}")));
         }
     };
-    let compiled = grammars.compile(&Grammar::JsonSchema(schema.clone()));
-    let name = || tool.name.clone();
-    compiled.map(|_| schema).map_err(|source| ConversationError::Parameters {
-        index,
-        name: name(),
-        source,
-    })
+    if tool.strict {
+        let compiled = grammars.check(&schema);
+        return compiled.map(|()| schema).map_err(|source| ConversationError::Parameters {
+            place: place(),
+            name: name(),
+            source,
+        });
+    }
+    let (schema, parts) = grammars.loosened(&schema);
+    let part = |(pointer, keyword)| Loosened { name: name(), pointer, keyword };
+    loosened.extend(parts.into_iter().map(part));
+    Ok(schema)
 }
 
 /// A grammar being written.
@@ -215,7 +256,8 @@ impl<'a> Lark<'a> {
             }
             ToolFormat::MistralList if single => "\" \"? \"[\" function \"]\"".to_owned(),
             ToolFormat::MistralList => {
-                "\" \"? \"[\" function (\",\" \" \"? function)* \"]\"".to_owned()
+                let more = MOST_CALLS.saturating_sub(1);
+                format!("\" \"? \"[\" function (\",\" \" \"? function){{0,{more}}} \"]\"")
             }
             ToolFormat::MistralNamed | ToolFormat::Llama => "function".to_owned(),
         }
@@ -231,11 +273,11 @@ impl<'a> Lark<'a> {
             _ => self.rule("call", &format!("{open} {rest}")),
         }
         let body = match self.conversation.format() {
-            _ if single || marks.list => "call",
-            ToolFormat::MistralNamed => "call+",
-            _ => "call (\"\\n\" call)*",
+            _ if single || marks.list => "call".to_owned(),
+            ToolFormat::MistralNamed => format!("call{{1,{MOST_CALLS}}}"),
+            _ => format!("call (\"\\n\" call){{0,{}}}", MOST_CALLS.saturating_sub(1)),
         };
-        self.rule(name, body);
+        self.rule(name, &body);
     }
 
     /// The body of any text in which calls may stand.
@@ -259,7 +301,9 @@ impl<'a> Lark<'a> {
     fn content(&mut self, name: &str, content: &Grammar) -> Result<(), ConversationError> {
         let body = match content {
             Grammar::JsonSchema(schema) => format!("%json {schema}"),
-            Grammar::JsonObject => "%json {\"type\": \"object\"}".to_owned(),
+            Grammar::JsonObject => {
+                "%json {\"type\": \"object\", \"additionalProperties\": true}".to_owned()
+            }
             Grammar::Choice(texts) => {
                 texts.iter().map(|text| self.mark(text)).collect::<Vec<_>>().join(" | ")
             }

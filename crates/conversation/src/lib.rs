@@ -5,6 +5,7 @@
 mod capabilities;
 mod conversation;
 mod error;
+mod forgery;
 mod format;
 mod grammar;
 mod message;
@@ -14,6 +15,6 @@ mod render;
 pub use conversation::{Conversation, Exchange, Prompt, Thinking};
 pub use error::ConversationError;
 pub use format::ToolFormat;
-pub use grammar::Output;
+pub use grammar::{Loosened, Output, Written};
 pub use message::{Call, Message, Role, Tool, ToolChoice};
 pub use parser::{Parser, Part};

@@ -86,6 +86,10 @@ pub struct Tool {
     pub description: Option<String>,
     /// The JSON schema of its arguments, an object; a function without has no parameters.
     pub parameters: Option<Value>,
+    /// Whether a schema that cannot be guaranteed is refused; otherwise it is followed as far as it can be.
+    pub strict: bool,
+    /// Where it stands in the request: `tools[3]`.
+    pub place: String,
 }
 
 /// Whether the model calls.

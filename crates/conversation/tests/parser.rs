@@ -68,7 +68,8 @@ fn calls_in_tags() {
         (&format!("Let me see. \n{call}"), format!("c(Let me see.){expected}")),
         (&format!("{call}\n{call}"), format!("{expected}{}", expected.replace("0:", "1:"))),
         (&format!("{call} done "), format!("{expected}c( done )")),
-        ("a <tool_call", "c(a <tool_call)".to_owned()),
+        ("a <tool_call", "c(a )".to_owned()),
+        ("a <tool", "c(a <tool)".to_owned()),
         ("a < b <tool_cal> c", "c(a < b <tool_cal> c)".to_owned()),
         ("x \n", "c(x \n)".to_owned()),
     ];
@@ -85,8 +86,6 @@ fn what_is_no_call_is_content() {
         "<tool_call>{\"name\": \"weather\", \"args\": {}}</tool_call>",
         "<tool_call>{\"name\": \"weather\", \"arguments\": \"{}\"}</tool_call>",
         "<tool_call>{\"arguments\": {}, \"name\": \"weather\"}</tool_call>",
-        "<tool_call>{\"name\": \"weather",
-        "<tool_call>",
         "  <tool_call>{\"name\": \"\\uD800\", \"arguments\": {}}",
     ];
     for text in unchanged {
@@ -100,7 +99,14 @@ fn what_is_no_call_is_content() {
                 "<tool_call><tool_call>{\"name\":\"time\",\"arguments\":{}}</tool_call>",
                 "c(<tool_call>)0:time{}!",
             ),
-            ("<tool_call>{\"name\":\"time\",\"arguments\":{\"a\": ]}}", "0:time{\"a\": c(]}})"),
+            ("<tool_call>{\"name\":\"time\",\"arguments\":{\"a\": ]}}", "0:time{\"a\": "),
+            (
+                "<tool_call>{\"name\":\"time\",\"arguments\":{\"a\": ]}}\n</tool_call> b",
+                "0:time{\"a\": c( b)",
+            ),
+            // Cut off before there is a name.
+            ("a <tool_call>{\"name\": \"weather", "c(a)"),
+            ("<tool_call>", ""),
             (
                 "<tool_call>{\"name\":\"time\",\"arguments\":{}, \"b\": 1}</tool_call>",
                 "0:time{}!c(, \"b\": 1}</tool_call>)",
@@ -153,7 +159,7 @@ fn bare_calls_begin_the_text() {
         (format!("So: {call}"), format!("c(So: {call})")),
         (format!("So: <|python_tag|>{call}"), format!("c(So:){parts}")),
         ("{\"a\": 1}".to_owned(), "c({\"a\": 1})".to_owned()),
-        ("{".to_owned(), "c({)".to_owned()),
+        ("{".to_owned(), String::new()),
         ("<|python_tag|>print(1)".to_owned(), "c(<|python_tag|>print(1))".to_owned()),
         (format!("{call};"), format!("{parts}c(;)")),
     ];
@@ -235,13 +241,13 @@ proptest! {
                 let parser = parser(template, thinking, &ToolChoice::Auto);
                 let whole = parse(parser.clone(), [text.as_str()]);
                 prop_assert_eq!(parse(parser, pieces.clone()), whole.clone());
-                // Without a call, only white space and the marks of reasoning may be gone.
+                // Without a call, only white space, the marks of reasoning and a call that was cut off may be gone.
                 if !whole.iter().any(|part| matches!(part, Part::CallBegin { .. })) {
                     let said: String = whole.iter().map(|part| match part {
                         Part::Reasoning(text) | Part::Content(text) => text.as_str(),
                         _ => "",
                     }).collect();
-                    prop_assert_eq!(bare(&said), bare(&text));
+                    prop_assert!(bare(&text).starts_with(&bare(&said)), "{:?}", whole);
                 }
             }
         }

@@ -79,8 +79,8 @@ struct Content {
 }
 
 impl Blocks {
-    /// `total` free blocks of `length` tokens. A prefix is found up to a snapshot among `slots`; up to
-    /// any block if there are none.
+    /// `total` free blocks of `length` tokens. A prefix is found up to a snapshot among `slots`; up
+    /// to any block if there are none.
     pub fn new(total: usize, length: usize, slots: Slots) -> Self {
         Self {
             length,

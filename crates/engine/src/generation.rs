@@ -44,7 +44,8 @@ const SNAPSHOT: u32 = 2;
 #[derive(Debug)]
 pub struct Generator<R> {
     runner: R,
-    /// The tokens whose keys and values are in the cache, in order. The state in [`LIVE`] is theirs.
+    /// The tokens whose keys and values are in the cache, in order. The state in [`LIVE`] is
+    /// theirs.
     cached: Vec<u32>,
     /// How many of the cached tokens led to the state in [`SNAPSHOT`]; 0 if it holds nothing.
     snapshot: usize,
@@ -92,6 +93,7 @@ impl<R: Runner> Generator<R> {
             generator: self,
             tokens: prompt.to_vec(),
             prompt: prompt.len(),
+            given: prompt.len(),
             sampler: Sampler::new(sampling.clone(), prompt),
             limits,
             finished: None,
@@ -160,7 +162,8 @@ impl<R: Runner> Generator<R> {
             let start = self.cached.len();
             let end = tokens.len().min(start + self.runner.step_tokens());
             let end = if start < border { end.min(border) } else { end };
-            // After a failed step the content of the cache is unknown: it is dropped until one succeeds.
+            // After a failed step the content of the cache is unknown: it is dropped until one
+            // succeeds.
             let mut cached = std::mem::take(&mut self.cached);
             let snapshot = std::mem::take(&mut self.snapshot);
             logits = self.step(tokens, start..end, prompt)?;
@@ -232,6 +235,8 @@ pub struct Generation<'g, R: Runner> {
     /// Prompt and tokens made so far.
     tokens: Vec<u32>,
     prompt: usize,
+    /// The length that the model is told for tokens up to there.
+    given: usize,
     sampler: Sampler,
     limits: Limits,
     finished: Option<FinishReason>,
@@ -249,7 +254,13 @@ impl<R: Runner> Generation<'_, R> {
     }
 
     fn advance(&mut self) -> Result<u32, EngineError<R::Error>> {
-        let logits = self.generator.advance(&self.tokens, self.prompt)?;
+        let length = self.tokens.len();
+        if length > self.prompt && self.generator.runner.recomputed_beyond() == Some(length - 1) {
+            self.generator.cached.clear();
+            self.generator.snapshot = 0;
+            self.given = length;
+        }
+        let logits = self.generator.advance(&self.tokens, self.given)?;
         let made = self.tokens.len() - self.prompt;
         let early = made < self.limits.min_tokens;
         let forbidden: &[u32] = if early { &self.limits.end_ids } else { &[] };

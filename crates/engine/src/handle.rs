@@ -16,8 +16,8 @@ pub struct Plan {
     /// Cache blocks; all sequences and the prefix cache live in them. At least as many as one sequence
     /// of the whole context needs.
     pub blocks: usize,
-    /// Slots of per-sequence state, for running sequences and snapshots; at least `parallel`, or fewer
-    /// sequences run. Means nothing for a runner that keeps no such state.
+    /// Slots of per-sequence state, for running sequences and snapshots; at least `parallel`, or
+    /// fewer sequences run. Means nothing for a runner that keeps no such state.
     pub slots: usize,
     /// Requests that may wait. Those that find a free place do not count, though they are not admitted yet.
     pub queue: usize,

@@ -22,9 +22,15 @@ pub trait Runner {
     fn reuses_prefixes(&self) -> bool;
 
     /// Whether each sequence has state beside its blocks, which every one of its tokens overwrites:
-    /// recurrent matrices, convolution tails. Sequences need slots then, of which slot 0 is padding's;
-    /// a token at position 0 starts from zeros, whatever its slot holds.
+    /// recurrent matrices, convolution tails. Sequences need slots then, of which slot 0 is
+    /// padding's; a token at position 0 starts from zeros, whatever its slot holds.
     fn keeps_state(&self) -> bool;
+
+    /// The longest sequence whose keys and values stay right when it grows: one token more, and all of
+    /// them are computed again, with the length that the sequence has then (LongRoPE).
+    fn recomputed_beyond(&self) -> Option<usize> {
+        None
+    }
 
     /// `D`: elements of a token's vector.
     fn width(&self) -> usize;
@@ -63,7 +69,8 @@ pub struct Room {
     pub tokens: usize,
     /// Blocks: 1 to `blocks` may be used.
     pub blocks: usize,
-    /// Slots of per-sequence state: 1 to `slots` may be used. Means nothing to a runner without state.
+    /// Slots of per-sequence state: 1 to `slots` may be used. Means nothing to a runner without
+    /// state.
     pub slots: usize,
 }
 
@@ -77,8 +84,8 @@ impl Room {
 
 /// One step over `T` tokens of `S` sequences.
 ///
-/// The tokens of a sequence stand together, at consecutive positions in ascending order. They continue
-/// what earlier steps computed of the sequence, or begin it at position 0.
+/// The tokens of a sequence stand together, at consecutive positions in ascending order. They
+/// continue what earlier steps computed of the sequence, or begin it at position 0.
 #[derive(Clone, Copy, Debug)]
 pub struct StepInput<'s> {
     /// `[T]` token ids.
@@ -92,7 +99,8 @@ pub struct StepInput<'s> {
     pub lengths: &'s [u32],
     /// `[S][≤ M]` blocks of each sequence, in order.
     pub block_tables: &'s [Vec<u32>],
-    /// `[S]` the slot of each sequence's state, no slot twice. Means nothing to a runner without state.
+    /// `[S]` the slot of each sequence's state, no slot twice. Means nothing to a runner without
+    /// state.
     pub slots: &'s [u32],
     /// `[R]` the tokens of this step whose logits are wanted.
     pub rows: &'s [u32],

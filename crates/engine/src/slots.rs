@@ -1,8 +1,9 @@
 //! Slots of per-sequence state: those of running sequences, and snapshots.
 //!
-//! A snapshot is a copy of a sequence's state after the last token of a full cache block. It is kept
-//! under the number of that block, whose content names the tokens that led to the state, and it is
-//! dropped with that content. Every slot is owned by a running sequence, holds a snapshot, or is blank.
+//! A snapshot is a copy of a sequence's state after the last token of a full cache block. It is
+//! kept under the number of that block, whose content names the tokens that led to the state, and
+//! it is dropped with that content. Every slot is owned by a running sequence, holds a snapshot, or
+//! is blank.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -65,8 +66,8 @@ impl Slots {
         true
     }
 
-    /// A slot for a sequence that starts to run: a blank one, or that of the snapshot that was not used
-    /// for the longest time. `None` if running sequences own all slots.
+    /// A slot for a sequence that starts to run: a blank one, or that of the least recently used
+    /// snapshot, which is lost. `None` if running sequences own all slots.
     pub fn allocate(&mut self) -> Option<u32> {
         if let Some(slot) = self.blank.pop() {
             return Some(slot);
@@ -115,8 +116,8 @@ impl Slots {
         }
     }
 
-    /// Whether every slot has exactly one use, `held` being those of running sequences, and snapshots
-    /// are of blocks whose content is known.
+    /// Whether every slot has exactly one use, `held` being those of running sequences, and
+    /// snapshots are of blocks whose content is known.
     ///
     /// # Errors
     /// What is wrong.

@@ -23,6 +23,8 @@ pub struct FakeSettings {
     pub reuses_prefixes: bool,
     /// What [`Runner::keeps_state`] says.
     pub keeps_state: bool,
+    /// What [`Runner::recomputed_beyond`] says; a sequence whose tokens are of both sides is refused.
+    pub recomputed_beyond: Option<usize>,
     /// How long a step takes.
     pub step_delay: Duration,
     /// How much longer each of its tokens makes it.
@@ -46,6 +48,7 @@ impl Default for FakeSettings {
             width: 3,
             reuses_prefixes: true,
             keeps_state: false,
+            recomputed_beyond: None,
             step_delay: Duration::ZERO,
             token_delay: Duration::ZERO,
             fail_at: BTreeSet::new(),
@@ -123,14 +126,14 @@ impl Journal {
 
 type Logits = Box<dyn Fn(&[u32]) -> Vec<f32> + Send>;
 
-/// The runner. Logits are a function of a sequence's tokens as they are found in its cache. If it keeps
-/// state, that of a sequence is all its tokens since position 0: a running hash without collisions, so
-/// that a wrong slot, a wrong copy, or a token left out or processed twice shows.
+/// The runner. Logits are a function of a sequence's tokens as they are found in its cache. If it
+/// keeps state, that of a sequence is all its tokens since position 0: a running hash without
+/// collisions, so that a wrong slot, a wrong copy, or a token left out or processed twice shows.
 pub struct Fake {
     settings: FakeSettings,
     logits: Logits,
     /// Token and position by block and place in it.
-    cache: HashMap<(u32, usize), (u32, u32)>,
+    cache: HashMap<(u32, usize), (u32, u32, bool)>,
     /// Tokens by slot.
     states: HashMap<u32, Vec<u32>>,
     room: Room,
@@ -301,7 +304,8 @@ impl Fake {
             if let Some(other) = written.insert(place, n) {
                 return Err(format!("tokens {other} and {n} are both written to {place:?}"));
             }
-            self.cache.insert(place, (token, position));
+            let long = self.is_long(step.lengths[n]);
+            self.cache.insert(place, (token, position, long));
         }
         Ok(())
     }
@@ -319,13 +323,22 @@ impl Fake {
         last.values().try_for_each(|n| self.read(step, *n).map(drop))
     }
 
+    /// Whether a sequence of this length is beyond what stays right when it grows.
+    fn is_long(&self, length: u32) -> bool {
+        self.settings.recomputed_beyond.is_some_and(|most| length as usize > most)
+    }
+
     /// The tokens of a sequence up to one of a step, as the cache has them.
     fn read(&self, step: &StepInput<'_>, n: usize) -> Result<Vec<u32>, String> {
+        let long = self.is_long(step.lengths[n]);
         let read = |position| {
             let place = self.place(step, step.sequences[n], position)?;
             match self.cache.get(&place) {
-                Some((token, there)) if *there == position => Ok(*token),
-                Some((_, there)) => {
+                Some((_, _, other)) if *other != long => {
+                    Err(format!("position {position} is of another length: {step:?}"))
+                }
+                Some((token, there, _)) if *there == position => Ok(*token),
+                Some((_, there, _)) => {
                     Err(format!("position {position} is wanted of {place:?}, {there} is there"))
                 }
                 None => Err(format!("{place:?} is read, but was never written")),
@@ -369,6 +382,10 @@ impl Runner for Fake {
 
     fn reuses_prefixes(&self) -> bool {
         self.settings.reuses_prefixes
+    }
+
+    fn recomputed_beyond(&self) -> Option<usize> {
+        self.settings.recomputed_beyond
     }
 
     fn keeps_state(&self) -> bool {

@@ -1,6 +1,7 @@
 //! [`Follow`]: a compiled grammar at some place of a text.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use llguidance::Matcher;
 use llguidance::api::StopReason;
@@ -8,26 +9,30 @@ use stablemate_engine::{Constraint, Continuation, TokenMask};
 
 use crate::vocabulary::Vocabulary;
 
+/// A mask that takes longer is slow: the steps of a model take about as long, and all sequences of a step wait for it.
+const SLOW: Duration = Duration::from_millis(40);
+
+/// So many slow masks of the last ones, and the grammar is given up. A few are slow at the beginning, when the lexer
+/// meets most of the vocabulary for the first time, or where the machine is busy.
+const MOST_SLOW: u32 = 8;
+
 /// Follows a text through a grammar.
 pub(crate) struct Follow {
     vocabulary: Arc<Vocabulary>,
     matcher: Matcher,
     state: Continuation,
+    /// Which of the last sixteen masks were slow, a bit each.
+    slow: u16,
+    /// What taking the last token cost: the next mask is counted with it.
+    taken: Duration,
 }
 
 impl Follow {
     pub(crate) fn new(vocabulary: Arc<Vocabulary>, matcher: Matcher) -> Follow {
-        Follow { vocabulary, matcher, state: Continuation::Open }
+        Follow { vocabulary, matcher, state: Continuation::Open, slow: 0, taken: Duration::ZERO }
     }
 
-    fn complete(&mut self) -> Continuation {
-        self.state = Continuation::Complete;
-        self.state
-    }
-}
-
-impl Constraint for Follow {
-    fn mask(&mut self, mask: &mut TokenMask) -> Result<Continuation, String> {
+    fn compute(&mut self, mask: &mut TokenMask) -> Result<Continuation, String> {
         mask.clear();
         if mask.vocabulary() != self.vocabulary.known.vocabulary() {
             return Err(format!(
@@ -66,6 +71,26 @@ impl Constraint for Follow {
         Ok(Continuation::Open)
     }
 
+    fn complete(&mut self) -> Continuation {
+        self.state = Continuation::Complete;
+        self.state
+    }
+}
+
+impl Constraint for Follow {
+    fn mask(&mut self, mask: &mut TokenMask) -> Result<Continuation, String> {
+        let begun = Instant::now();
+        let result = self.compute(mask);
+        self.slow = self.slow << 1 | u16::from(begun.elapsed() + self.taken > SLOW);
+        if self.slow.count_ones() >= MOST_SLOW {
+            return Err(format!(
+                "the grammar is too ambiguous: {MOST_SLOW} of its last 16 masks took more than {} ms each",
+                SLOW.as_millis()
+            ));
+        }
+        result
+    }
+
     fn accept(&mut self, token: u32) -> Result<Continuation, String> {
         if self.state == Continuation::Complete {
             return Err(format!("token {token} follows a text that is complete"));
@@ -73,9 +98,10 @@ impl Constraint for Follow {
         if !self.vocabulary.known.allows(token) {
             return Err(format!("token {token} is not in the vocabulary"));
         }
-        self.matcher
-            .consume_token(token)
-            .map_err(|error| format!("token {token} cannot follow: {}", reason(&error)))?;
+        let begun = Instant::now();
+        let consumed = self.matcher.consume_token(token);
+        self.taken = begun.elapsed();
+        consumed.map_err(|error| format!("token {token} cannot follow: {}", reason(&error)))?;
         if self.matcher.is_stopped() {
             return match self.matcher.stop_reason() {
                 StopReason::NoExtension | StopReason::EndOfSentence => Ok(self.complete()),

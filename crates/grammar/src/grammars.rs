@@ -25,9 +25,10 @@ const STACK: usize = 64 << 20;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Grammar {
-    /// JSON that this schema (draft 2020-12, or the older drafts' spellings) accepts. White space is free wherever
-    /// JSON allows it inside the value; properties come in the order of the schema. Some valid values are never
-    /// written: strings with `\u` escapes, bounded numbers with exponents. Nothing invalid is.
+    /// JSON that this schema (draft 2020-12, or the older drafts' spellings) accepts. White space is at most one space
+    /// after a comma or a colon; properties come in the order of the schema. Some valid values are never written:
+    /// properties that the schema neither names nor asks for, strings with `\u` escapes, bounded numbers with
+    /// exponents. Nothing invalid is.
     JsonSchema(Value),
     /// Any JSON object.
     JsonObject,
@@ -84,14 +85,50 @@ impl Grammars {
     /// # Errors
     /// Every [`GrammarError`] but [`GrammarError::Tokenizer`].
     pub fn compile(&self, grammar: &Grammar) -> Result<Box<dyn Constraint>, GrammarError> {
-        let (source, kind) = source(grammar)?;
+        let follow = Follow::new(self.shared.vocabulary.clone(), self.matcher_of(grammar)?);
+        Ok(Box::new(follow))
+    }
+
+    fn matcher_of(&self, grammar: &Grammar) -> Result<Matcher, GrammarError> {
         on_large_stack(|| {
-            let matcher = self.matcher(source).map_err(|message| match grammar {
+            let (source, kind) = source(grammar)?;
+            self.matcher(source).map_err(|message| match grammar {
                 Grammar::JsonSchema(value) => schema::explain(value, message),
                 _ => kind.error(message),
-            })?;
-            let follow = Follow::new(self.shared.vocabulary.clone(), matcher);
-            Ok(Box::new(follow) as Box<dyn Constraint>)
+            })
+        })
+    }
+
+    /// Several constraints at the beginning of a text. The grammar is compiled once.
+    ///
+    /// # Errors
+    /// As [`Grammars::compile`].
+    pub fn compile_all(
+        &self,
+        grammar: &Grammar,
+        count: usize,
+    ) -> Result<Vec<Box<dyn Constraint>>, GrammarError> {
+        let first = self.matcher_of(grammar)?;
+        let vocabulary = &self.shared.vocabulary;
+        let constraint = |matcher| Box::new(Follow::new(vocabulary.clone(), matcher)) as Box<_>;
+        let more = (1..count).map(|_| constraint(first.deep_clone())).collect::<Vec<_>>();
+        Ok(more.into_iter().chain([constraint(first)]).collect())
+    }
+
+    /// Whether a schema can be guaranteed.
+    ///
+    /// # Errors
+    /// As [`Grammars::compile`].
+    pub fn check(&self, schema: &Value) -> Result<(), GrammarError> {
+        self.compile(&Grammar::JsonSchema(schema.clone())).map(drop)
+    }
+
+    /// A schema without what cannot be guaranteed of it, and what that was: JSON pointers and keywords. Where nothing
+    /// else helps, it is that of any object.
+    pub fn loosened(&self, schema: &Value) -> (Value, Vec<(String, String)>) {
+        schema::loosened(schema, |schema| {
+            schema::prepare_widely(schema)?;
+            self.check(schema)
         })
     }
 
@@ -131,7 +168,7 @@ impl std::fmt::Debug for Grammars {
 /// What compiling and following may cost. llguidance counts in its own units: about a second for the largest grammar
 /// that compiles, and some 250 MB for the states of the largest lexer.
 pub(crate) fn limits() -> ParserLimits {
-    ParserLimits { verbose_errors: false, ..ParserLimits::default() }
+    ParserLimits { verbose_errors: false, step_max_items: 20_000, ..ParserLimits::default() }
 }
 
 /// What a grammar is written in, for errors.
@@ -165,7 +202,8 @@ fn source(grammar: &Grammar) -> Result<(GrammarWithLexer, Kind), GrammarError> {
     let source = match grammar {
         Grammar::JsonSchema(value) => GrammarWithLexer::from_json_schema(schema::prepare(value)?),
         Grammar::JsonObject => {
-            GrammarWithLexer::from_json_schema(schema::prepare(&json!({"type": "object"}))?)
+            let any = json!({"type": "object", "additionalProperties": true});
+            GrammarWithLexer::from_json_schema(schema::prepare(&any)?)
         }
         Grammar::Regex(expression) => {
             length(expression.len())?;

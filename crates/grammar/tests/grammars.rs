@@ -160,3 +160,24 @@ fn everything_moves_between_threads() {
     fn sent<T: Send + ?Sized>() {}
     sent::<dyn Constraint>();
 }
+
+/// A grammar whose masks grow without an end is given up before they take long.
+#[test]
+fn ambiguous_grammars_are_given_up() {
+    let vocabulary = vocabulary("smollm");
+    let grammar = Grammar::Lark("start: s\ns: s s s | s s | \"a\" | \"\"".to_owned());
+    let mut constraint = vocabulary.compile(&grammar).unwrap();
+    let letter = vocabulary.tokenizer.id("a").unwrap();
+    let mut mask = stablemate_engine::TokenMask::none(vocabulary.size);
+    let mut longest = std::time::Duration::ZERO;
+    for _ in 0..2000 {
+        let begun = std::time::Instant::now();
+        let result = constraint.mask(&mut mask);
+        longest = longest.max(begun.elapsed());
+        if result.is_err() || constraint.accept(letter).is_err() {
+            assert!(longest < std::time::Duration::from_secs(2), "{longest:?}");
+            return;
+        }
+    }
+    panic!("it was followed to the end, with masks of up to {longest:?}");
+}

@@ -67,6 +67,35 @@ fn schemas() -> Vec<Value> {
             "additionalProperties": {"type": "string"}}),
         json!({"properties": {"a": {"type": "integer"}}, "minLength": 2, "minItems": 1}),
         json!({"type": "object", "properties": {"a": false, "a\"\\\n": {"type": "integer"}}, "required": ["a\"\\\n"]}),
+        json!({"type": "array", "items": {"enum": ["a", "b", "c"]}, "uniqueItems": true, "minItems": 2}),
+        json!({"type": "array", "items": {"type": "string", "maxLength": 3}, "uniqueItems": true}),
+        json!({"type": "array", "items": {"enum": (0..12).collect::<Vec<_>>()}, "uniqueItems": true, "maxItems": 5}),
+        json!({"type": "array", "contains": {"const": 7}, "items": {"type": "integer"}, "maxItems": 3, "minContains": 2}),
+        json!({"type": "object", "properties": {"kind": {"enum": ["a", "b"]}, "x": {"type": "integer"}}, "required": ["kind"],
+            "if": {"properties": {"kind": {"const": "a"}}, "required": ["kind"]}, "then": {"required": ["x"]}, "else": {"properties": {"x": false}}}),
+        json!({"type": "object", "properties": {"a": {"type": "null"}, "b": {"type": "null"}, "c": {"type": "null"}},
+            "dependentRequired": {"a": ["b"], "b": ["c"]}}),
+        json!({"type": "object", "properties": {"a": {"type": "null"}, "b": {"type": "null"}}, "dependentSchemas": {"a": {"required": ["b"]}}}),
+        json!({"type": "object", "properties": {"a": {"not": {}}, "b": {"type": "boolean"}}, "required": ["b"]}),
+        json!({"type": "object", "properties": {"a": {"type": "null"}, "b": {"type": "null"}}, "not": {"required": ["a", "b"]}}),
+        json!({"not": {"type": ["string", "array", "object"]}}),
+        json!({"allOf": [{"$ref": "#/$defs/base"}, {"properties": {"b": {"type": "boolean"}}, "required": ["b"]}], "unevaluatedProperties": false,
+            "$defs": {"base": {"type": "object", "properties": {"a": {"type": "null"}}}}}),
+        json!({"type": "object", "properties": {"a": {"type": "null"}, "b": {"type": "null"}}, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]}),
+        json!({"oneOf": [{"type": "object", "properties": {"a": {"type": "null"}}, "additionalProperties": false},
+            {"type": "object", "properties": {"b": {"type": "null"}}, "additionalProperties": false}]}),
+        json!({"oneOf": [{"type": "string"}, {"enum": ["auto", "none"]}]}),
+        json!({"type": "object", "propertyNames": {"pattern": "^[a-c]{1,2}$"}, "additionalProperties": {"type": "null"}, "minProperties": 1}),
+        json!({"type": "object", "properties": {"a": {"type": "null"}}, "propertyNames": {"type": "string"}}),
+        json!({"type": "integer", "minimum": -9223372036854775808i64, "maximum": 9223372036854775807i64}),
+        json!({"type": "number", "exclusiveMinimum": 1e-12, "maximum": 1e300, "multipleOf": 0.5}),
+        json!({"type": "object", "properties": {"n": {"type": "integer", "format": "int32", "nullable": true, "title": "N", "x-a": 1, "vendor": {}}}, "required": ["n"]}),
+        json!({"$id": "https://example.com/a.json", "$ref": "b.json#/$defs/c",
+            "$defs": {"b": {"$id": "b.json", "$defs": {"c": {"$anchor": "c", "type": "boolean"}}}}}),
+        json!({"anyOf": [{"$ref": "#/$defs/loop"}, {"type": "null"}], "$defs": {"loop": {"$ref": "#/$defs/loop"}}}),
+        json!({"type": "object", "required": ["a"], "minProperties": 3, "properties": {"a": {"type": "null"}, "b": {"type": "null"}, "c": {"type": "null"}}}),
+        json!({"type": "string", "format": "json-pointer"}),
+        json!({"type": "string", "format": "uri-reference"}),
         json!({"type": "object", "uniqueItems": false, "properties": {"x": {"type": "array", "uniqueItems": false, "maxItems": 1}}, "x-order": 1}),
     ]
 }
@@ -109,8 +138,12 @@ fn whatever_is_drawn_is_valid() {
 fn valid_texts_are_allowed() {
     let vocabulary = vocabulary("smollm");
     for (schema, text) in [
-        (json!({"type": "object"}), r#"{"a": [1, {"b": null}], "c":"\n\"é"}"#),
-        (json!({"type": "object"}), "{\n  \"a\": 1.5e3,\n  \"b\": []\n}"),
+        (
+            json!({"type": "object", "additionalProperties": true}),
+            r#"{"a": [1, {"b": null}], "c":"\n\"é"}"#,
+        ),
+        (json!({"type": "object", "additionalProperties": true}), "{\"a\": 1.5e3,\"b\":[]}"),
+        (json!({"type": "object"}), "{}"),
         (json!(true), "-0.5"),
         (json!({"enum": ["a", "ab"]}), "\"ab\""),
         (json!({"type": "string", "format": "date"}), "\"2024-02-29\""),
@@ -127,8 +160,7 @@ fn valid_texts_are_allowed() {
 #[test]
 fn a_property_cannot_be_forged() {
     let vocabulary = vocabulary("smollm");
-    let schema =
-        json!({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]});
+    let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": true});
     let grammar = Grammar::JsonSchema(schema);
     assert!(vocabulary.follow(&grammar, r#"{"a":1,"b":"x"}"#).is_ok());
     for text in [r#"{"a":1,"\u0061":"x"}"#, r#"{"a":1,"a":2}"#, r#"{"a":1,"a":"x"}"#, r#"{"b":1}"#]

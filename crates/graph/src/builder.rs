@@ -334,7 +334,7 @@ impl<'m> Builder<'m> {
         }
     }
 
-    /// What is wrong with operands of another function, or of a loop that has ended.
+    /// The mistake of using operands of another function, or of a loop that has ended.
     pub(crate) fn foreign(&self, operands: &[Value<'_>]) -> Option<Violation> {
         let own = |value: &Value<'_>| std::ptr::eq(value.builder(), self);
         if !operands.iter().all(own) {

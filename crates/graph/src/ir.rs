@@ -131,7 +131,7 @@ pub enum Op {
 /// The regions of a `while`. They see the function's values; nothing outside sees theirs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loop {
-    /// What an iteration takes over from the one before: arguments of both regions.
+    /// Arguments of both regions: the values that an iteration hands to the next one.
     pub arguments: Vec<ValueId>,
     /// Results: whether there is another iteration, a scalar `i1`.
     pub condition: Region,

@@ -1,6 +1,8 @@
-//! Times the kernels with a state per sequence, in the shapes of Qwen3.5-0.8B (18 layers), Mamba2-130M and Mamba-130M (24 layers).
+//! Times the kernels with a state per sequence, in the shapes of Qwen3.5-0.8B (18 layers),
+//! Mamba2-130M and Mamba-130M (24 layers).
 //!
-//! `cargo run --release -p stablemate-kernels --example recurrent_speed -- [threads] [isa] [part of a line's name, such as "delta"]`
+//! `cargo run --release -p stablemate-kernels --example recurrent_speed -- [threads] [isa] [part of
+//! a line's name, such as "delta"]`
 
 use std::ops::Range;
 use std::time::Instant;

@@ -101,6 +101,9 @@ pub struct Decoder {
     pub states: Vec<StateEntry>,
     /// Whether a step needs the length of each token's sequence.
     pub needs_lengths: bool,
+    /// The longest sequence whose cache stays right when it grows: beyond, all of it is computed again
+    /// with its new length.
+    pub recomputed_beyond: Option<usize>,
 }
 
 impl Decoder {

@@ -76,8 +76,8 @@ pub enum StepArgument {
     Sequences,
     /// `[S, M]` i32: blocks of each sequence.
     BlockTables,
-    /// `[S]` i32: the state slot of each row of the block table; 0 for unused rows. Only where a model
-    /// keeps per-sequence state.
+    /// `[S]` i32: the state slot of each row of the block table; 0 for unused rows. Only where a
+    /// model keeps per-sequence state.
     Slots,
     /// `[R]` i32: the tokens whose logits are returned; -1 marks padding, whose logits mean nothing.
     Rows,

@@ -21,7 +21,7 @@ pub use blueprint::{At, AttentionBias, Blueprint, Features, Names, Sizes, Style}
 pub use decoder::{Decoder, Embedding, HEAD, LearnedPositions, Side};
 pub use entry::{BLOCK_LENGTH, Bucket, EntryPoint, Output, StepArgument};
 pub use error::ModelError;
-pub use params::{Param, ParamEntry, ParamTable, State, StateEntry, StateKind};
+pub use params::{Need, Param, ParamEntry, ParamTable, State, StateEntry, StateKind};
 pub use reading::Read;
 pub use step::Step;
 pub use storage::{CacheElement, Storage, UnknownStorage};

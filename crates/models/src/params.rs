@@ -10,6 +10,18 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Param(pub(crate) usize);
 
+/// How much of a parameter a token needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Need {
+    /// All of it.
+    #[default]
+    Whole,
+    /// So many matrices of a stack `[X, O, I]`.
+    Choices(usize),
+    /// A row of a table.
+    Row,
+}
+
 /// A parameter's name, shape, storage and source.
 #[derive(Clone, Debug)]
 pub struct ParamEntry {
@@ -21,6 +33,8 @@ pub struct ParamEntry {
     pub storage: Storage,
     /// Used element by element, so held as f32 whatever the checkpoint stores.
     pub element_wise: bool,
+    /// How much of it a token needs.
+    pub need: Need,
     /// The ways in which checkpoints hold it; the first one found counts.
     layouts: Vec<Layout>,
     /// Index of the layout that was found.
@@ -37,6 +51,21 @@ impl ParamEntry {
     pub fn bytes(&self) -> usize {
         let argument = self.argument();
         argument.elements().unwrap_or(usize::MAX).saturating_mul(argument.element.bytes())
+    }
+
+    /// Bytes of the argument that `tokens` tokens need; of a stack, on average over independent and even choices.
+    pub fn bytes_read(&self, tokens: usize) -> usize {
+        let first = self.ty.dimensions.first().map_or(0, |first| first.size).max(1) as f64;
+        let share = match self.need {
+            Need::Whole => 1.0,
+            Need::Row => tokens as f64 / first,
+            Need::Choices(choices) => {
+                // A token leaves a matrix out with this probability.
+                let left_out = (1.0 - choices as f64 / first).max(0.0);
+                1.0 - left_out.powi(i32::try_from(tokens).unwrap_or(i32::MAX))
+            }
+        };
+        if share < 1.0 { (self.bytes() as f64 * share).round() as usize } else { self.bytes() }
     }
 
     /// Where the values come from: the layout that [`ParamTable::bind`] found, the first before that.
@@ -222,7 +251,8 @@ impl ParamTable {
             true => vec![Piece::whole(&name, ty.sizes()).into()],
             false => layouts,
         };
-        let entry = ParamEntry { name, ty, storage, element_wise, layouts, layout: 0 };
+        let need = Need::Whole;
+        let entry = ParamEntry { name, ty, storage, element_wise, need, layouts, layout: 0 };
         debug_assert!(
             entry.layouts.iter().all(|layout| {
                 let rows = layout.0.iter().map(|piece| piece.rows.len());
@@ -234,6 +264,11 @@ impl ParamTable {
         );
         self.entries.push(entry);
         Param(self.entries.len() - 1)
+    }
+
+    /// Says how much of a parameter a token needs.
+    pub(crate) fn needs(&mut self, param: Param, need: Need) {
+        self.entries[param.0].need = need;
     }
 
     /// Says where checkpoints keep the names and which tensors are not used on purpose.
@@ -327,6 +362,11 @@ impl ParamTable {
     /// Bytes all parameters take as graph arguments.
     pub fn bytes(&self) -> usize {
         self.entries.iter().map(ParamEntry::bytes).fold(0, usize::saturating_add)
+    }
+
+    /// Bytes that `tokens` tokens need of all parameters, as [`ParamEntry::bytes_read`] says.
+    pub fn bytes_read(&self, tokens: usize) -> usize {
+        self.entries.iter().map(|entry| entry.bytes_read(tokens)).fold(0, usize::saturating_add)
     }
 }
 

@@ -177,14 +177,14 @@ impl<'b> Step<'b> {
 
     /// A state's pool after all writes so far: `[N, dimensions…]` f32 for per-sequence state.
     ///
-    /// A slot holds what its sequence left there, whatever that is: a token at position 0 starts from
-    /// zeros. Slot 0 may be written, and its content means nothing.
+    /// A slot holds what its sequence left there, whatever that is: a token at position 0 starts
+    /// from zeros. Slot 0 may be written, and its content means nothing.
     pub fn state(&self, state: State) -> Value<'b> {
         self.states.borrow()[state.0]
     }
 
-    /// Takes `pool`, which a kernel returned, as the state that following parts see and that the step
-    /// returns. A pool of another type than the state's argument is a mistake of the graph.
+    /// Takes `pool`, which a kernel returned, as the state that following parts see and that the
+    /// step returns. A pool of another type than the state's argument is a mistake of the graph.
     pub fn replace(&self, state: State, pool: Value<'b>) {
         self.states.borrow_mut()[state.0] = pool;
     }

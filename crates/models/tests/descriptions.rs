@@ -2,9 +2,10 @@
 
 mod support;
 
-use stablemate_fixtures::Case;
-use stablemate_models::{Bucket, Decoder, EntryPoint, Output, families};
-use std::collections::BTreeMap;
+use stablemate_fixtures::{Case, Dtype, TensorSpec};
+use stablemate_graph::ElementType;
+use stablemate_models::{Bucket, Decoder, EntryPoint, ModelError, Output, Storage, families};
+use std::collections::BTreeSet;
 use support::{describe, edited};
 
 /// `name: [Label size, …]`, in argument order; equal parameters of several layers once:
@@ -64,19 +65,62 @@ fn descriptions() {
     }
 }
 
+/// Every tensor of the checkpoint is used whole or left out on purpose, and nothing else is wanted.
 #[test]
 fn parameters_are_the_tensors_of_the_reference() {
-    for case in Case::all() {
-        let decoder = describe(case.name(), serde_json::json!({}), &[]).unwrap();
-        let entries = decoder.params.entries();
-        let found: BTreeMap<_, _> = entries.iter().map(|e| (&e.name, e.ty.sizes())).collect();
-        assert_eq!(found.len(), entries.len(), "{}: a name is declared twice", case.name());
+    let plain = |case: &Case| case.expected.tensors.iter().all(|t| t.dtype != Dtype::Uint8);
+    for case in Case::all().into_iter().filter(plain) {
+        let mut decoder = describe(case.name(), serde_json::json!({}), &[]).unwrap();
         let tensors = &case.expected.tensors;
-        let expected: BTreeMap<_, _> = tensors.iter().map(|t| (&t.name, t.shape.clone())).collect();
-        assert_eq!(found, expected, "{}", case.name());
-        assert_eq!(decoder.tied(), !expected.contains_key(&"lm_head.weight".to_string()));
-        let elements: usize = expected.values().map(|shape| shape.iter().product::<usize>()).sum();
-        assert_eq!((decoder.params.elements(), decoder.params.bytes()), (elements, 4 * elements));
+        let find = |name: &str| tensors.iter().find(|tensor| tensor.name == name);
+        decoder.params.choose_root(|name| find(name).is_some());
+        let storage = Storage::Dense(ElementType::F32);
+        let lookup = |name: &str| -> Result<_, ModelError> {
+            Ok(find(name).map(|tensor| (tensor.shape.clone(), storage)))
+        };
+        let bound = decoder.params.bind(&case.directory, lookup);
+        bound.unwrap_or_else(|error| panic!("{}: {error}", case.name()));
+        let used: BTreeSet<&str> = decoder.params.tensors().collect();
+        for tensor in tensors {
+            let name = tensor.name.as_str();
+            let left_out = decoder.params.ignores(name);
+            assert_eq!(used.contains(name), !tensor.ignored, "{}: {name}", case.name());
+            assert!(tensor.ignored == left_out || !tensor.ignored, "{}: {name}", case.name());
+        }
+        assert_eq!(used.len(), tensors.iter().filter(|tensor| !tensor.ignored).count());
+        let wanted = |tensor: &&TensorSpec| !tensor.ignored;
+        let count = |tensor: &TensorSpec| tensor.shape.iter().product::<usize>();
+        let elements: usize = tensors.iter().filter(wanted).map(count).sum();
+        assert_eq!(decoder.params.elements(), elements, "{}", case.name());
+    }
+}
+
+/// Of a table a token reads a row; of a stack the experts that it chooses.
+#[test]
+fn tokens_need_what_they_choose() {
+    for (name, experts, choices, untied) in
+        [("qwen3_moe", 7, 3, true), ("qwen3_moe_sparse", 5, 2, false)]
+    {
+        let decoder = describe(name, serde_json::json!({}), &[]).unwrap();
+        let (mut stacks, mut rest) = (0, 0);
+        for entry in decoder.params.entries() {
+            match entry.ty.rank() {
+                3 => stacks += entry.bytes(),
+                _ => rest += entry.bytes(),
+            }
+        }
+        assert!(stacks > 0, "{name}");
+        let table = decoder.params.entry(decoder.embedding.table);
+        let (vocabulary, width) = (table.ty.sizes()[0], table.ty.sizes()[1]);
+        for tokens in [1, 2, 100] {
+            let looked_up = if untied { 4 * width * tokens.min(vocabulary) } else { table.bytes() };
+            let left_out = (1.0 - choices as f64 / experts as f64).powi(tokens as i32);
+            let chosen = stacks as f64 * (1.0 - left_out);
+            let expected = (rest - table.bytes() + looked_up) as f64 + chosen;
+            let found = decoder.params.bytes_read(tokens) as f64;
+            // Each stack's bytes are rounded.
+            assert!((found - expected).abs() < 100.0, "{name}: {found}, not {expected}");
+        }
     }
 }
 
@@ -89,7 +133,10 @@ fn every_family_and_wrapper_has_a_fixture() {
     names.extend(configs.iter().map(|it| families::family(it).unwrap().to_string()));
     // Other names of families whose fixtures have the first name.
     names.extend(["iquestcoder", "joyai_llm_flash"].map(String::from));
-    names.extend(["qwen2_5_vl_text", "qwen2_vl_text", "qwen3_vl_text"].map(String::from));
+    names.extend(
+        ["qwen2_5_vl_text", "qwen2_vl_text", "qwen3_vl_moe_text", "qwen3_vl_text"]
+            .map(String::from),
+    );
     names.sort();
     names.dedup();
     assert_eq!(names, families::supported());

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -122,14 +123,41 @@ fn outcome(status: ExitStatus) -> Option<Outcome> {
     }
 }
 
+/// All children that run.
+static CHILDREN: Mutex<Vec<Weak<Mutex<Child>>>> = Mutex::new(Vec::new());
+
 /// A running child that does not outlive us.
-struct Running(Child);
+struct Running(Arc<Mutex<Child>>);
+
+impl Running {
+    fn new(child: Child) -> Self {
+        let child = Arc::new(Mutex::new(child));
+        let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+        children.retain(|other| other.strong_count() > 0);
+        children.push(Arc::downgrade(&child));
+        Self(child)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Child> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
+        let mut child = self.lock();
         // Both fail when it has ended already, which is what is wanted.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// Kills the compilers that run: for a program that ends while one of its threads compiles.
+pub fn end_compilers() {
+    let children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+    for child in children.iter().filter_map(Weak::upgrade) {
+        // It fails when it has ended already.
+        let _ = child.lock().unwrap_or_else(PoisonError::into_inner).kill();
     }
 }
 
@@ -137,9 +165,11 @@ impl Drop for Running {
 /// thread unwinds.
 pub(crate) fn output(command: &mut Command) -> io::Result<Output> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut running = Running(spawn(command)?);
-    let stdout = running.0.stdout.take();
-    let stderr = running.0.stderr.take();
+    let running = Running::new(spawn(command)?);
+    let (stdout, stderr) = {
+        let mut child = running.lock();
+        (child.stdout.take(), child.stderr.take())
+    };
     // Both pipes are emptied at once: a full one would stop the child.
     let (stdout, stderr) = thread::scope(|scope| {
         let stdout = scope.spawn(|| read_all(stdout));
@@ -147,7 +177,9 @@ pub(crate) fn output(command: &mut Command) -> io::Result<Output> {
         (stdout.join(), stderr)
     });
     let stdout = stdout.map_err(|_| io::Error::other("the reading thread panicked"))??;
-    Ok(Output { status: running.0.wait()?, stdout, stderr: stderr? })
+    // The pipes are closed: the child has ended, or is about to.
+    let status = running.lock().wait()?;
+    Ok(Output { status, stdout, stderr: stderr? })
 }
 
 fn read_all(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
@@ -199,7 +231,7 @@ mod tests {
         let mut command = Command::new("/bin/sleep");
         let child = command.arg("1000").spawn().unwrap();
         let id = child.id();
-        drop(Running(child));
+        drop(Running::new(child));
         assert!(!Path::new(&format!("/proc/{id}")).exists());
     }
 

@@ -36,7 +36,7 @@ mod toolchain;
 
 pub use buffer::Buffer;
 pub use cache::{Compiled, VmfbCache};
-pub use compiler::{CompileFailure, Outcome};
+pub use compiler::{CompileFailure, Outcome, end_compilers};
 pub use device::{CpuOptions, Device};
 pub use diagnostics::Diagnostic;
 pub use element::Element;

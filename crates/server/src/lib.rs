@@ -3,8 +3,10 @@
 //! Never: loads a model, knows IREE or a device; wire types are derived nowhere else.
 
 mod api;
+mod encoding;
 mod error;
 mod generation;
+mod half_closed;
 mod layers;
 mod listen;
 mod metrics;
@@ -14,6 +16,6 @@ mod state;
 mod wire;
 
 pub use listen::{ServeError, Stopper, serve};
-pub use options::{Callbacks, Options, Served, Tls};
+pub use options::{Callbacks, Loading, Options, Served, Tls};
 /// How a model converses: part of [`Served`].
 pub use stablemate_conversation::Conversation;

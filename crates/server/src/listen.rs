@@ -18,6 +18,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::{oneshot, watch};
 
 use crate::api;
+use crate::half_closed::HalfClosed;
+use crate::layers;
 use crate::options::{Callbacks, Options, Served, Tls};
 use crate::state::AppState;
 
@@ -135,6 +137,12 @@ where
         watch_signals(stopper.clone())?;
     }
     call(callbacks.listening, |listening| listening(address));
+    if state.options().api_keys.is_empty() && !layers::is_loopback(&state.options().host) {
+        tracing::warn!(
+            host = state.options().host,
+            "everybody who reaches this address may ask: give an API key, or listen at 127.0.0.1"
+        );
+    }
     let (loaded, mut loading) = oneshot::channel();
     std::thread::Builder::new().name("load".to_owned()).spawn(move || {
         // Nobody waits for it any more if the server was stopped meanwhile.
@@ -147,7 +155,11 @@ where
             call(callbacks.ready, |ready| ready());
             let state = state.clone();
             // So that the first request that needs a grammar need not wait for them.
-            tokio::task::spawn_blocking(move || state.grammars().is_ok());
+            tokio::task::spawn_blocking(move || {
+                // Looks through the vocabulary.
+                drop(state.check_bytes("prompt", 0));
+                state.grammars().is_ok()
+            });
         }
         () = stopper.reached(Stage::Drain) => return Ok(()),
     }
@@ -231,7 +243,7 @@ fn accept(
             let config = RustlsConfig::from_config(Arc::new(tls_config(tls)?));
             connections!(axum_server::from_tcp_rustls(listener, config)?)
         }
-        None => connections!(axum_server::from_tcp(listener)?),
+        None => connections!(axum_server::from_tcp(listener)?.acceptor(HalfClosed)),
     })
 }
 

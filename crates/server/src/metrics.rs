@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::options::Loaded;
+use crate::wire::Ignored;
 
 const FIRST_TOKEN: [f64; 22] = [
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
@@ -34,6 +35,7 @@ pub struct Metrics {
     registry: Registry,
     requests: Arc<Requests>,
     http: Family<Http, Counter>,
+    ignored: Ignored,
 }
 
 /// What is counted of the sequences.
@@ -98,8 +100,19 @@ impl Metrics {
             requests.finished.clone(),
         );
         registry.register("http_requests", "Requests answered", http.clone());
+        let ignored = Ignored::default();
+        registry.register(
+            "fields_without_effect",
+            "Fields of requests that were taken and left alone",
+            ignored.counts(),
+        );
         registry.register_collector(Box::new(Engine { loaded }));
-        Self { registry, requests, http }
+        Self { registry, requests, http, ignored }
+    }
+
+    /// The fields without effect.
+    pub(crate) fn ignored(&self) -> &Ignored {
+        &self.ignored
     }
 
     pub(crate) fn requests(&self) -> Arc<Requests> {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use stablemate_conversation::Conversation;
@@ -33,10 +33,37 @@ pub struct Options {
     pub drain_deadline: Duration,
     /// After so much silence a stream sends a comment, so that nobody between takes it for dead.
     pub keep_alive: Duration,
+    /// Whether unknown fields of requests are without effect; otherwise they are refused.
+    pub lenient: bool,
+    /// Whether every name of a model is as good as the model's own; so is an alias `*`.
+    pub any_model: bool,
+    /// Whether special tokens that are written in messages become special tokens; otherwise they are letters.
+    pub parse_special: bool,
+    /// Names besides loopback's that a server without a key answers to in `Host`, where it listens at loopback.
+    pub hosts: Vec<String>,
     /// Whether `/metrics` is there.
     pub metrics: bool,
     /// Whether SIGTERM and SIGINT stop the server.
     pub signals: bool,
+    /// What is being done until the model is there.
+    pub loading: Loading,
+}
+
+/// What a server does until its model is there, for `/health`. Clones speak of the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Loading {
+    step: Arc<Mutex<Option<String>>>,
+}
+
+impl Loading {
+    /// Tells what is being done now.
+    pub fn tell(&self, step: impl Into<String>) {
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = Some(step.into());
+    }
+
+    pub(crate) fn step(&self) -> Option<String> {
+        self.step.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// The files of TLS.
@@ -61,8 +88,13 @@ impl Default for Options {
             body_timeout: Duration::from_secs(30),
             drain_deadline: Duration::from_secs(30),
             keep_alive: Duration::from_secs(10),
+            lenient: false,
+            any_model: false,
+            parse_special: false,
+            hosts: Vec::new(),
             metrics: true,
             signals: true,
+            loading: Loading::default(),
         }
     }
 }
@@ -96,7 +128,7 @@ pub struct Served {
     pub aliases: Vec<String>,
     /// Unix time in seconds: when the model was made or loaded.
     pub created: u64,
-    /// What a client's request leaves out: the `generation_config.json` of the model, if it is to be obeyed.
+    /// What a client's request leaves out: the model's own settings, if they are to be obeyed; otherwise OpenAI's.
     pub sampling: Option<Sampling>,
     /// The most tokens of an answer where a request does not say; `None`: OpenAI's 16 for completions, and until
     /// the context is full for chat.
@@ -108,7 +140,7 @@ pub struct Served {
 impl Served {
     /// The name that answers give where a request names no model: the first alias, else the id.
     pub(crate) fn name(&self) -> &str {
-        self.aliases.first().unwrap_or(&self.id)
+        self.aliases.iter().find(|alias| *alias != "*").unwrap_or(&self.id)
     }
 }
 

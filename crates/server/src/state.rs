@@ -7,11 +7,21 @@ use axum::http::StatusCode;
 use stablemate_engine::Constraint;
 use stablemate_grammar::{Grammar, GrammarError, Grammars};
 use stablemate_text::Tokenizer;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::encoding::Encodings;
 use crate::error::ApiError;
-use crate::generation::TokenTexts;
+use crate::generation::{Prefixes, TokenTexts};
+use crate::layers::Record;
 use crate::metrics::Metrics;
 use crate::options::{Loaded, Options, Served};
+use crate::wire::Reading;
+
+/// Long bodies of the greatest length that there is room for at the same time.
+const BODIES_AT_ONCE: usize = 1;
+
+/// Bytes that room for bodies is counted in.
+const BODY_UNIT: usize = 1 << 10;
 
 /// What all handlers share; cheap to clone.
 #[derive(Clone)]
@@ -24,6 +34,10 @@ struct Shared {
     metrics: Metrics,
     loaded: Arc<OnceLock<Loaded>>,
     draining: AtomicBool,
+    encodings: Encodings,
+    prefixes: Prefixes,
+    /// Room for bodies, in KiB.
+    bodies: Arc<Semaphore>,
 }
 
 impl AppState {
@@ -32,7 +46,11 @@ impl AppState {
         let loaded = Arc::new(OnceLock::new());
         let metrics = Metrics::new(Arc::clone(&loaded));
         let draining = AtomicBool::new(false);
-        Self { shared: Arc::new(Shared { options, metrics, loaded, draining }) }
+        let room = options.body_limit.saturating_mul(BODIES_AT_ONCE) / BODY_UNIT;
+        let bodies = Arc::new(Semaphore::new(room.clamp(1, Semaphore::MAX_PERMITS)));
+        let (encodings, prefixes) = (Encodings::default(), Prefixes::default());
+        let shared = Shared { options, metrics, loaded, draining, encodings, prefixes, bodies };
+        Self { shared: Arc::new(shared) }
     }
 
     /// From now on the model is there.
@@ -50,6 +68,27 @@ impl AppState {
     /// What it counts.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    /// What is being encoded.
+    pub(crate) fn encodings(&self) -> &Encodings {
+        &self.shared.encodings
+    }
+
+    /// The last prompts.
+    pub(crate) fn prefixes(&self) -> &Prefixes {
+        &self.shared.prefixes
+    }
+
+    /// Waits for room for a long body, which is given back when the permit is dropped.
+    pub(crate) async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let units = u32::try_from(bytes.div_ceil(BODY_UNIT)).unwrap_or(u32::MAX);
+        Arc::clone(&self.shared.bodies).acquire_many_owned(units).await.ok()
+    }
+
+    /// How a request is read, and where is noted what has no effect.
+    pub(crate) fn reading(&self, record: Record) -> Reading {
+        Reading::new(self.options().lenient, self.metrics().ignored().clone(), record)
     }
 
     /// From now on the server only finishes what is under way.
@@ -81,7 +120,9 @@ impl AppState {
     /// 503 while it is being loaded, 404 for another name.
     pub fn model(&self, name: Option<&str>) -> Result<&Served, ApiError> {
         let served = self.served()?;
-        let known = |name: &str| served.id == name || served.aliases.iter().any(|a| a == name);
+        let any = self.options().any_model || served.aliases.iter().any(|alias| alias == "*");
+        let known =
+            |name: &str| any || served.id == name || served.aliases.iter().any(|a| a == name);
         match name {
             Some(name) if !known(name) => {
                 let message =
@@ -126,6 +167,21 @@ impl AppState {
     ) -> Result<Box<dyn Constraint>, ApiError> {
         let grammars = self.loaded()?.grammars(self.tokenizer()?);
         let compiled = grammars.and_then(|grammars| grammars.compile(grammar));
+        compiled.map_err(|error| grammar_error(parameter, error))
+    }
+
+    /// The same, several times: a grammar is compiled once.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub fn compile_all(
+        &self,
+        parameter: &str,
+        grammar: &Grammar,
+        count: usize,
+    ) -> Result<Vec<Box<dyn Constraint>>, ApiError> {
+        let grammars = self.loaded()?.grammars(self.tokenizer()?);
+        let compiled = grammars.and_then(|grammars| grammars.compile_all(grammar, count));
         compiled.map_err(|error| grammar_error(parameter, error))
     }
 

@@ -58,15 +58,13 @@ impl Bench {
     }
 
     /// Bytes that a step of one token of each of `sequences` must read, each with `depth` tokens of
-    /// context: all weights but for rows of the embedding that are not asked for, the cache, and the
-    /// per-sequence state.
+    /// context: all weights but for rows of tables that are not asked for and experts that are not chosen
+    /// (on average over even choices), the cache, and the per-sequence state.
     pub fn bytes_per_step(&self, sequences: usize, depth: usize) -> usize {
         let decoder = self.executor.decoder();
-        let table = decoder.params.entry(decoder.embedding.table);
-        let unread = if decoder.tied() { 0 } else { table.bytes() };
         let cache = decoder.state_bytes_per_token() * depth * sequences;
         let state = decoder.state_bytes_per_sequence() * sequences;
-        decoder.params.bytes() - unread + cache + state
+        decoder.params.bytes_read(sequences) + cache + state
     }
 
     /// Bytes per second that this machine reads from memory now, with as many threads as the model has.

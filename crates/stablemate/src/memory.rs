@@ -6,8 +6,8 @@ use stablemate_models::{BLOCK_LENGTH, Decoder};
 /// The longest sequence of a model whose configuration does not say.
 const UNSTATED_CONTEXT: usize = 2048;
 
-/// Snapshots of per-sequence state for each sequence that may run: one at the end of its prompt, the
-/// latest one behind it, and as many of sequences that ended.
+/// Snapshots of per-sequence state for each sequence that may run: one at the end of its prompt,
+/// the latest one behind it, and as many of sequences that ended.
 const SNAPSHOTS: usize = 4;
 
 /// What memory is meant for.
@@ -26,9 +26,9 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// A plan for weights that are in memory. The cache gets what the options leave beside them, or half
-    /// of the machine's memory; the longest sequence is what was asked for, or what the model is made
-    /// for as far as the cache holds it beside the state of one sequence.
+    /// A plan for weights that are in memory. The cache gets what the options leave beside them, or
+    /// half of the machine's memory; the longest sequence is what was asked for, or what the model
+    /// is made for as far as the cache holds it beside the state of one sequence.
     pub(crate) fn new(
         options: &LoadOptions,
         decoder: &Decoder,
@@ -67,16 +67,17 @@ impl MemoryPlan {
         }
     }
 
-    /// Cache blocks for `parallel` sequences: enough for all of them at their longest, as far as the
-    /// cache holds them beside the state, but always enough for one.
+    /// Cache blocks for `parallel` sequences: enough for all of them at their longest, as far as
+    /// the cache holds them beside the state, but always enough for one.
     pub fn blocks(&self, parallel: usize) -> usize {
         let rest = self.cache.saturating_sub(self.state(self.slots(parallel)));
         self.longest().saturating_mul(parallel).min(rest / self.block).max(self.longest())
     }
 
-    /// Slots of per-sequence state for `parallel` sequences and snapshots; 0 if the model keeps no such
-    /// state. Each sequence gets one as far as the cache holds them beside the blocks of one sequence.
-    /// Snapshots get four for each sequence, but no more than a quarter of the cache, and at least one.
+    /// Slots of per-sequence state for `parallel` sequences and snapshots; 0 if the model keeps no
+    /// such state. Each sequence gets one as far as the cache holds them beside the blocks of one
+    /// sequence. Snapshots get four for each sequence, but no more than a quarter of the cache, and
+    /// at least one.
     pub fn slots(&self, parallel: usize) -> usize {
         if self.slot == 0 {
             return 0;

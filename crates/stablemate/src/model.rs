@@ -3,7 +3,7 @@
 use crate::completion::{Completion, GenerateOptions};
 use crate::executor::{Executor, Source};
 use crate::native::NativeKernels;
-use crate::service::sampling_defaults;
+use crate::service::{gguf_sampling, sampling_defaults};
 use crate::{Backend, Error, LoadOptions, MemoryPlan, Message, Prompt, inspect, source, weights};
 use stablemate_checkpoint::{Checkpoint, Format, gguf};
 use stablemate_engine::{Generator, Limits, Sampling};
@@ -51,7 +51,8 @@ impl Model {
         end_ids.dedup();
         let unused_tensors = inspect::unused(&checkpoint, &decoder);
         let unapplied = checkpoint.generation_config().map_or_else(Vec::new, unapplied);
-        let sampling = sampling_defaults(checkpoint.generation_config());
+        let own = checkpoint.gguf_metadata().map(gguf_sampling);
+        let sampling = sampling_defaults(checkpoint.generation_config().or(own.as_ref()));
         let (executor, memory) = executor(options, &checkpoint, decoder)?;
         let (generator, load_time) = (Generator::new(executor), begin.elapsed());
         Ok(Self {

@@ -2,6 +2,7 @@
 
 use crate::{Error, MemoryPlan, Model};
 use serde_json::Value;
+use stablemate_checkpoint::gguf::Metadata;
 use stablemate_engine::{EngineHandle, Plan, Room, Runner, Sampling};
 use stablemate_text::Tokenizer;
 
@@ -72,10 +73,21 @@ impl Model {
     }
 }
 
-/// The sampling parameters of a `generation_config.json`; the OpenAI API's defaults where it says nothing.
+/// The parameters that decide how freely tokens are chosen.
+const FREEDOM: [&str; 4] = ["temperature", "top_k", "top_p", "min_p"];
+
+/// How tokens are chosen where neither a request nor the model says: small models, and quantised ones, go astray when
+/// they choose at temperature 1 among all tokens.
+fn mild() -> Sampling {
+    Sampling { temperature: 0.7, top_p: 0.95, min_p: 0.05, ..Sampling::default() }
+}
+
+/// The sampling parameters of a `generation_config.json`: the OpenAI API's defaults where it leaves some out, milder
+/// ones if it names none.
 pub(crate) fn sampling_defaults(settings: Option<&Value>) -> Sampling {
     let number = |name: &str| settings?.get(name)?.as_f64().map(|value| value as f32);
-    let base = Sampling { temperature: 1.0, ..Sampling::default() };
+    let speaks = FREEDOM.iter().any(|name| settings.is_some_and(|all| all.get(name).is_some()));
+    let base = if speaks { Sampling { temperature: 1.0, ..Sampling::default() } } else { mild() };
     let top_k = settings.and_then(|settings| settings.get("top_k")?.as_u64());
     Sampling {
         temperature: number("temperature").unwrap_or(base.temperature),
@@ -88,6 +100,25 @@ pub(crate) fn sampling_defaults(settings: Option<&Value>) -> Sampling {
     }
 }
 
+/// What a GGUF file says about sampling (`general.sampling.*`), in the words of `generation_config.json`.
+pub(crate) fn gguf_sampling(metadata: &Metadata) -> Value {
+    let names = [
+        ("temp", "temperature"),
+        ("top_k", "top_k"),
+        ("top_p", "top_p"),
+        ("min_p", "min_p"),
+        ("typical_p", "typical_p"),
+        ("penalty_repeat", "repetition_penalty"),
+    ];
+    let value = |(own, name): (&str, &str)| {
+        let key = format!("general.sampling.{own}");
+        let whole = metadata.unsigned(&key).map(Value::from);
+        let value = whole.or_else(|| metadata.float(&key).map(Value::from))?;
+        Some((name.to_owned(), value))
+    };
+    Value::Object(names.into_iter().filter_map(value).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,7 +126,10 @@ mod tests {
 
     #[test]
     fn defaults_come_from_the_model_and_otherwise_from_the_api() {
-        assert_eq!(sampling_defaults(None).temperature, 1.0);
+        let mild = sampling_defaults(None);
+        assert_eq!((mild.temperature, mild.top_p, mild.min_p), (0.7, 0.95, 0.05));
+        assert_eq!(sampling_defaults(Some(&json!({"eos_token_id": 2}))).temperature, 0.7);
+        assert_eq!(sampling_defaults(Some(&json!({"top_p": 0.9}))).temperature, 1.0);
         let settings = json!({"temperature": 0.6, "top_k": 20, "top_p": 0.95, "do_sample": true});
         let sampling = sampling_defaults(Some(&settings));
         assert_eq!((sampling.temperature, sampling.top_k, sampling.top_p), (0.6, 20, 0.95));

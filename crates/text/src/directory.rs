@@ -27,17 +27,19 @@ impl Tokenizer {
         Ok(assemble(definition, Names { origin, ..Names::default() }))
     }
 
-    /// Reads `tokenizer.json` and what stands beside it: `tokenizer_config.json` and `special_tokens_map.json` (special
-    /// tokens), and the chat templates (`chat_template.jinja`,
-    /// `additional_chat_templates/*.jinja`, `tokenizer_config.json`, `chat_template.json`, the first that exists).
-    /// `None` if the directory holds no tokenizer.
+    /// Reads `tokenizer.json` and what stands beside it: `tokenizer_config.json` and
+    /// `special_tokens_map.json` (special tokens), and the chat templates (`chat_template.jinja`,
+    /// `additional_chat_templates/*.jinja`, `tokenizer_config.json`, `chat_template.json`, the
+    /// first that exists). `None` if the directory holds no tokenizer.
     ///
-    /// Follows `TokenizersBackend` of transformers 5: what is put around a text stands in `tokenizer.json` alone, and
-    /// `add_bos_token` and `add_eos_token` of `tokenizer_config.json` are not read. transformers 4 obeyed them for some
-    /// classes, and llama.cpp's converter copies them into GGUF files, whose own keys are obeyed.
+    /// Follows `TokenizersBackend` of transformers 5: what is put around a text stands in
+    /// `tokenizer.json` alone, and `add_bos_token` and `add_eos_token` of `tokenizer_config.json`
+    /// are not read. transformers 4 obeyed them for some classes, and llama.cpp's converter copies
+    /// them into GGUF files, whose own keys are obeyed.
     ///
     /// # Errors
-    /// As [`Tokenizer::from_file`]; [`Error::Unsupported`] if there is a tokenizer, but not as `tokenizer.json`.
+    /// As [`Tokenizer::from_file`]; [`Error::Unsupported`] if there is a tokenizer, but not as
+    /// `tokenizer.json`.
     pub fn from_directory(directory: &Path) -> Result<Option<Tokenizer>, Error> {
         let path = directory.join("tokenizer.json");
         if !path.exists() {
@@ -72,7 +74,13 @@ fn assemble(definition: Definition, names: Names) -> Tokenizer {
 }
 
 fn read(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+    stablemate_checkpoint::read_text(path).map_err(|error| match error {
+        stablemate_checkpoint::Error::Io { path, source } => Error::Read { path, source },
+        stablemate_checkpoint::Error::Malformed { path, message } => {
+            Error::Invalid { origin: path.display().to_string(), message }
+        }
+        other => Error::invalid(&path.display().to_string(), other.to_string()),
+    })
 }
 
 /// The object in a JSON file; an absent file is an empty object.
@@ -139,7 +147,8 @@ impl Settings {
         }
         let mut special = Vec::new();
         for (_, token) in self.tokens.iter().filter(|(expected, _)| expected.is_none()) {
-            // A token without an id anywhere would get a new one, beyond the rows of the model's embedding.
+            // A token without an id anywhere would get a new one, beyond the rows of the model's
+            // embedding.
             let Some(id) = library.token_to_id(&token.content) else { continue };
             let known = library.get_added_vocabulary().get_added_tokens_decoder().get(&id);
             special.push(known.cloned().unwrap_or_else(|| token.clone()).special(true));

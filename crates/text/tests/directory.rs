@@ -285,3 +285,16 @@ proptest! {
         }
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_tokenizer_that_is_no_text() {
+    let message = |path: &Path| Tokenizer::from_file(path).map(|_| ()).unwrap_err().to_string();
+    assert!(message(Path::new("/dev/zero")).contains("not a regular file"));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+        .unwrap();
+    assert!(message(file.path()).contains("git lfs pull"));
+    std::fs::write(file.path(), b"\xff\xfe{\0}\0").unwrap();
+    assert!(message(file.path()).contains("is UTF-16"));
+}

@@ -5,7 +5,7 @@ use stablemate_fixtures::gguf::{Kind, Outline, Value, Writer};
 
 use crate::synth::file::{Layout, Region};
 use crate::synth::fill::{Fill, mix};
-use crate::synth::shape::Shape;
+use crate::synth::shape::{Contents, DeltaNet, Experts, INTERVAL, Shape};
 
 /// Where the tensors' data may begin.
 const ALIGNMENT: usize = 32;
@@ -14,21 +14,26 @@ const ALIGNMENT: usize = 32;
 pub fn layout(shape: &Shape, kind: Kind) -> Result<Layout> {
     let mut files = Files { outlines: Vec::new(), regions: Vec::new(), length: 0 };
     for tensor in shape.tensors() {
-        let Some(rows) = tensor.rows else {
-            files.add_floats(&tensor.gguf, &vec![1.0; tensor.columns]);
-            continue;
+        let count: usize = tensor.shape.iter().product();
+        let kind = match tensor.contents {
+            Contents::Weights => kind,
+            Contents::Floats => Kind::F32,
+            Contents::Number(number) => {
+                files.add_floats(&tensor.gguf, &vec![number; count]);
+                continue;
+            }
         };
         let (values, bytes) = kind.block();
-        if tensor.columns % values != 0 {
+        let columns = tensor.shape.last().copied().unwrap_or(0);
+        if columns % values != 0 {
             bail!(
-                "{kind:?} has blocks of {values} values, and {} of {} has rows of {}: choose another encoding",
+                "{kind:?} has blocks of {values} values, and {} of {} has rows of {columns}: choose another encoding",
                 tensor.gguf,
                 shape.name,
-                tensor.columns
             );
         }
-        let bytes = rows * (tensor.columns / values) * bytes;
-        files.add(&tensor.gguf, &[rows, tensor.columns], kind, bytes, Fill::Weights(kind));
+        let bytes = count / values * bytes;
+        files.add(&tensor.gguf, &tensor.shape, kind, bytes, Fill::Weights(kind));
     }
     if let Some(factors) = shape.rope_factors() {
         files.add_floats("rope_freqs.weight", &factors);
@@ -70,27 +75,53 @@ impl Files {
 }
 
 fn metadata(shape: &Shape, kind: Kind) -> Writer {
-    let mut writer = Writer::new("llama");
+    let mut writer = Writer::new(shape.architecture());
     writer.set("general.type", "model".into());
     writer.set("general.name", format!("random weights, {}, {kind:?}", shape.name).as_str().into());
     writer.set("general.quantization_version", Value::U32(2));
-    let counts = [
+    let mut counts = vec![
         ("block_count", shape.layers),
         ("context_length", shape.context),
         ("embedding_length", shape.hidden),
-        ("feed_forward_length", shape.feed_forward),
         ("attention.head_count", shape.heads),
         ("attention.head_count_kv", shape.key_value_heads),
         ("attention.key_length", shape.head_dim),
         ("attention.value_length", shape.head_dim),
-        ("rope.dimension_count", shape.head_dim),
+        ("rope.dimension_count", shape.rotary),
         ("vocab_size", shape.vocabulary),
     ];
-    for (key, count) in counts {
-        writer.set(&format!("llama.{key}"), Value::U32(count as u32));
+    if let Some(DeltaNet { key_heads, value_heads, width, kernel }) = shape.delta_net {
+        counts.extend([
+            ("full_attention_interval", INTERVAL),
+            ("ssm.conv_kernel", kernel),
+            ("ssm.state_size", width),
+            ("ssm.group_count", key_heads),
+            ("ssm.time_step_rank", value_heads),
+            ("ssm.inner_size", value_heads * width),
+        ]);
     }
-    writer.set("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5));
-    writer.set("llama.rope.freq_base", Value::F32(shape.rope_base));
+    if let Some(Experts { count, choices, features, shared }) = shape.experts {
+        counts.extend([
+            ("expert_count", count),
+            ("expert_used_count", choices),
+            ("expert_feed_forward_length", features),
+            ("expert_shared_feed_forward_length", shared),
+        ]);
+    } else {
+        counts.push(("feed_forward_length", shape.feed_forward));
+    }
+    let name = |key: &str| format!("{}.{key}", shape.architecture());
+    for (key, count) in counts {
+        writer.set(&name(key), Value::U32(count as u32));
+    }
+    let epsilon = if shape.delta_net.is_some() { 1e-6 } else { 1e-5 };
+    writer.set(&name("attention.layer_norm_rms_epsilon"), Value::F32(epsilon));
+    writer.set(&name("rope.freq_base"), Value::F32(shape.rope_base));
+    if shape.delta_net.is_some() {
+        // Of pairs of values: those for time, height and width.
+        let sections = [11, 11, 10, 0].map(Value::I32).to_vec();
+        writer.set(&name("rope.dimension_sections"), Value::Array(sections));
+    }
     tokenizer(shape.vocabulary, &mut writer);
     writer
 }
@@ -139,8 +170,8 @@ mod tests {
     fn sizes_are_those_of_the_blocks() {
         let tiny = Shape::find("tiny").unwrap();
         let tensors = tiny.tensors();
-        let matrices: usize =
-            tensors.iter().filter_map(|tensor| Some(tensor.rows? * tensor.columns)).sum();
+        let matrices = tensors.iter().filter(|tensor| tensor.contents == Contents::Weights);
+        let matrices: usize = matrices.map(|tensor| tensor.shape.iter().product::<usize>()).sum();
         for kind in Kind::BLOCKS.into_iter().chain([Kind::F32, Kind::F16, Kind::BF16]) {
             let layout = layout(tiny, kind).unwrap();
             let (values, bytes) = kind.block();
@@ -150,6 +181,20 @@ mod tests {
             assert!(layout.regions.iter().all(|region| region.bytes % region.fill.unit() == 0));
             assert!(layout.regions.iter().all(|region| region.offset % ALIGNMENT as u64 == 0));
         }
+    }
+
+    #[test]
+    fn experts_are_stacked_and_their_router_is_in_floats() {
+        let shape = Shape::find("tiny-experts").unwrap();
+        let layout = layout(shape, Kind::Q4_K).unwrap();
+        assert!(layout.regions.iter().all(|region| region.bytes % region.fill.unit() == 0));
+        let tensors = shape.tensors();
+        let of = |name: &str| tensors.iter().find(|tensor| tensor.gguf == name).unwrap();
+        assert_eq!(of("blk.0.ffn_down_exps.weight").shape, [8, 256, 256]);
+        assert_eq!(of("blk.3.ffn_gate_inp.weight").contents, Contents::Floats);
+        assert_eq!(of("blk.2.attn_qkv.weight").shape, [512, 256]);
+        assert_eq!(of("blk.3.attn_q.weight").shape, [1024, 256]);
+        assert!(tensors.iter().all(|tensor| tensor.gguf != "blk.3.attn_qkv.weight"));
     }
 
     #[test]

@@ -52,28 +52,22 @@ pub fn config(shape: &Shape, bits: u32) -> Value {
 pub fn layout(shape: &Shape, bits: u32) -> Result<Layout> {
     let mut tensors = Tensors { header: Map::new(), regions: Vec::new(), length: 0 };
     for tensor in shape.tensors() {
-        let name = tensor.hugging_face;
-        let Some(rows) = tensor.rows else {
-            let ones = bf16::ONE.to_le_bytes().repeat(tensor.columns);
-            tensors.add(
-                format!("{name}.weight"),
-                "BF16",
-                &[tensor.columns],
-                2,
-                0,
-                Fill::Bytes(ones),
-            );
+        let (Some(name), Some(&columns)) = (tensor.hugging_face, tensor.shape.last()) else {
+            bail!("{} is written as GGUF only: choose one of its encodings", shape.name);
+        };
+        let [rows, _] = tensor.shape[..] else {
+            let ones = bf16::ONE.to_le_bytes().repeat(columns);
+            tensors.add(format!("{name}.weight"), "BF16", &[columns], 2, 0, Fill::Bytes(ones));
             continue;
         };
-        if tensor.columns % GROUP != 0 {
+        if columns % GROUP != 0 {
             bail!(
-                "{name} of {} has {} inputs, no multiple of the group of {GROUP}",
-                shape.name,
-                tensor.columns
+                "{name} of {} has {columns} inputs, no multiple of the group of {GROUP}",
+                shape.name
             );
         }
-        let words = [rows, tensor.columns * bits as usize / 32];
-        let groups = [rows, tensor.columns / GROUP];
+        let words = [rows, columns * bits as usize / 32];
+        let groups = [rows, columns / GROUP];
         let seed = mix(tensors.regions.len() as u64 + 1);
         tensors.add(format!("{name}.weight"), "U32", &words, 4, !seed, Fill::Codes);
         tensors.add(format!("{name}.scales"), "BF16", &groups, 2, seed, Fill::Scales(bits));
@@ -129,8 +123,8 @@ mod tests {
     fn sizes_are_those_of_the_bits() {
         let tiny = Shape::find("tiny").unwrap();
         let tensors = tiny.tensors();
-        let matrices: usize =
-            tensors.iter().filter_map(|tensor| Some(tensor.rows? * tensor.columns)).sum();
+        let matrices = tensors.iter().filter(|tensor| tensor.shape.len() == 2);
+        let matrices: usize = matrices.map(|tensor| tensor.shape.iter().product::<usize>()).sum();
         for bits in [4, 8] {
             let layout = layout(tiny, bits).unwrap();
             let norms = (2 * tiny.layers + 1) * tiny.hidden * 2;
@@ -138,6 +132,12 @@ mod tests {
             assert_eq!(layout.length(), (layout.head.len() + expected) as u64, "{bits} bits");
             assert!(layout.regions.iter().all(|region| region.bytes % region.fill.unit() == 0));
         }
+    }
+
+    #[test]
+    fn shapes_with_delta_nets_are_refused() {
+        let error = layout(Shape::find("tiny-experts").unwrap(), 4).err().unwrap().to_string();
+        assert!(error.contains("tiny-experts is written as GGUF only"), "{error}");
     }
 
     #[test]

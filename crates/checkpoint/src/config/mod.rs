@@ -160,8 +160,8 @@ impl RawConfig {
         record.read.extend(keys.iter().map(|key| self.path_of(key)));
     }
 
-    /// States that keys named by a person do not matter: `key`, or `object.key` for one that is nested.
-    /// Returns the first that the file does not have, where there is one.
+    /// States that keys named by a person do not matter: `key`, or `object.key` for one that is
+    /// nested. Returns the first that the file does not have, where there is one.
     pub fn ignore_named<'k>(&self, names: &'k [String]) -> Option<&'k str> {
         let mut absent = None;
         for name in names {

@@ -205,6 +205,7 @@ fn rows(order: RowOrder, shape: &[usize]) -> Result<(Vec<usize>, Transform), Str
             RowOrder::InterleavedHeads(heads) => {
                 format!("{rows} rows cannot be split into the halves of {heads} heads")
             }
+            RowOrder::EverySecond { .. } => format!("{rows} rows cannot be split"),
             RowOrder::QueriesKeysValues { groups, queries } => format!(
                 "{rows} rows cannot be split into {groups} groups of {queries} query heads, a key and a \
                  value head"

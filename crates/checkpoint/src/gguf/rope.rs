@@ -47,8 +47,8 @@ impl Source<'_> {
     /// Puts `rope_theta`, `rope_scaling` if there is scaling, and `partial_rotary_factor` if the
     /// architecture has it.
     ///
-    /// Factors of the file become `{"rope_type": "factors", "factors": […]}`: frequency `i` is divided
-    /// by factor `i`. That is how converters store llama 3's scaling.
+    /// Factors of the file become `{"rope_type": "factors", "factors": […]}`: frequency `i` is
+    /// divided by factor `i`. That is how converters store llama 3's scaling.
     pub(super) fn rope(
         &self,
         rotation: Rotation,

@@ -61,11 +61,6 @@ impl Description {
     pub(super) fn with_tensors(self, configuration: &'static [&'static str]) -> Self {
         Self { configuration, ..self }
     }
-
-    /// Further layers follow, which are not read.
-    pub(super) fn followed_by(self, further_layers: usize) -> Self {
-        Self { further_layers, ..self }
-    }
 }
 
 /// The sizes that other keys depend on.
@@ -180,15 +175,28 @@ impl<'a> Source<'a> {
         Ok(Self { keys: Keys::new(architecture, metadata, path)?, tensors, metadata, path })
     }
 
-    /// The number of layers, which a file cannot have more of than tensors, unless it has none.
+    /// The number of layers, without those that predict further tokens: `block_count` includes them.
+    /// A file cannot have more layers than tensors, unless it has none.
     pub(super) fn layers(&self) -> Result<usize, Error> {
-        let layers: usize = self.keys.require("block_count")?;
+        let (all, further): (usize, usize) =
+            (self.keys.require("block_count")?, self.further_layers()?);
         let found = self.tensors.names().count();
-        if layers > found && !self.tensors.is_empty() {
-            let message = format!("is {layers}, but the file has {found} tensors");
+        if all > found && !self.tensors.is_empty() {
+            let message = format!("is {all}, but the file has {found} tensors");
             return Err(self.keys.wrong("block_count", message));
         }
-        Ok(layers)
+        match all.checked_sub(further) {
+            Some(layers) if layers > 0 || further == 0 => Ok(layers),
+            _ => {
+                let message = format!("is {further}; less than the {all} layers is needed");
+                Err(self.keys.wrong(FURTHER_LAYERS, message))
+            }
+        }
+    }
+
+    /// The number of layers that predict further tokens, after the others. They are not read.
+    pub(super) fn further_layers(&self) -> Result<usize, Error> {
+        Ok(self.keys.get(FURTHER_LAYERS)?.unwrap_or(0))
     }
 
     /// The sizes of a transformer whose layers are alike.
@@ -339,6 +347,7 @@ impl<'a> Source<'a> {
 }
 
 const WINDOW: &str = "attention.sliding_window";
+const FURTHER_LAYERS: &str = "nextn_predict_layers";
 
 /// The epsilon of RMS norms.
 pub(super) const RMS_EPSILON: &str = "attention.layer_norm_rms_epsilon";

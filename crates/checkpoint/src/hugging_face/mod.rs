@@ -38,8 +38,8 @@ pub(crate) fn open(directory: &Path) -> Result<Model, Error> {
     let config_path = directory.join(CONFIG);
     let config = RawConfig::from_json(&file::read_text(&config_path)?, &config_path)?;
     let quantization = mlx::Quantization::read(&config)?;
-    let blocks = mxfp4::is_announced(&config)?;
-    quantized::refuse_config(&config, quantization.is_some() || blocks)?;
+    let mxfp4 = mxfp4::is_mxfp4(&config);
+    quantized::refuse_config(&config, quantization.is_some() || mxfp4)?;
     let generation_config = generation_config(&directory.join("generation_config.json"))?;
     let files = weights::find(directory)?
         .iter()
@@ -58,9 +58,11 @@ pub(crate) fn open(directory: &Path) -> Result<Model, Error> {
     }
     weights::check_index(directory, &files, &entries)?;
     quantized::refuse_tensors(directory, &entries)?;
+    if mxfp4 {
+        entries = mxfp4::join(&config, entries, &files)?;
+    }
     match &quantization {
         Some(quantization) => entries = mlx::join(quantization, entries, &files)?,
-        None if blocks => entries = mxfp4::join(entries, &files)?,
         None => mlx::refuse_scales(&config_path, &entries, &files)?,
     }
     Ok(Model { files, config, generation_config, entries: with_model_prefix(entries) })

@@ -1,95 +1,110 @@
-//! Experts in MXFP4 as OpenAI and transformers write them: `X_blocks` of codes and `X_scales` become one
-//! tensor `X_blocks` of the weight's own shape.
+//! Experts in MXFP4 as transformers saves them (gpt-oss): `quant_method` is `mxfp4`.
 //!
-//! Follows transformers' `integrations/mxfp4.py`: a block is 32 codes in 16 bytes, the lower half of a
-//! byte first, and one exponent.
+//! A matrix of each expert stands in `NAME_blocks`, `[experts, out, groups, 16]` bytes of two codes, the
+//! first in the lower half, and `NAME_scales`, `[experts, out, groups]`. That is MLX's layout. Gate and up
+//! rows alternate in `gate_up_proj`. The tensors get MLX's names: `gate_proj.weight`, `up_proj.weight` and
+//! `down_proj.weight`, each `[experts, out, in]`.
 
 use serde_json::Value;
 
 use super::Named;
 use crate::config::RawConfig;
-use crate::encoding::Encoding;
+use crate::encoding::{BlockType, Encoding};
 use crate::error::Error;
 use crate::file::MappedFile;
-use crate::tensor::{Entry, Groups, Place};
+use crate::row_order::RowOrder;
+use crate::tensor::{Entry, Groups, Place, Transform};
 
 const KEY: &str = "quantization_config";
-const CODES: &str = "_blocks";
-const SCALES: &str = "_scales";
-
-/// Bytes of a block's codes.
-const BLOCK_BYTES: usize = 16;
-/// Codes of a block.
-const BLOCK_CODES: usize = 32;
+const BLOCKS: &str = "_blocks";
 
 /// Whether config.json says that experts are in MXFP4.
-///
-/// # Errors
-/// Keys beside the method that are not known.
-pub(super) fn is_announced(config: &RawConfig) -> Result<bool, Error> {
-    const KNOWN: &[&str] = &["quant_method", "modules_to_not_convert", "dequantize"];
-    let Some(Value::Object(object)) = config.peek(KEY) else { return Ok(false) };
-    if object.get("quant_method").and_then(Value::as_str) != Some("mxfp4") {
-        return Ok(false);
-    }
-    if let Some(unknown) = object.keys().find(|key| !KNOWN.contains(&key.as_str())) {
-        let key = format!("{KEY}.{unknown}");
-        let message = format!("is not known for mxfp4; {} are", KNOWN.join(", "));
-        return Err(Error::key(config.source(), key, message));
-    }
-    // Which modules are left alone shows in the tensors.
-    config.ignore(&[KEY]);
-    Ok(true)
+pub(super) fn is_mxfp4(config: &RawConfig) -> bool {
+    let method = config.peek(KEY).and_then(|value| value.get("quant_method"));
+    method.and_then(Value::as_str) == Some("mxfp4")
 }
 
-/// Joins codes and scales.
-///
-/// # Errors
-/// Codes without scales, scales without codes, types and shapes that do not fit.
-pub(super) fn join(mut entries: Named, files: &[MappedFile]) -> Result<Named, Error> {
+/// Joins blocks and scales.
+pub(super) fn join(
+    config: &RawConfig,
+    mut entries: Named,
+    files: &[MappedFile],
+) -> Result<Named, Error> {
+    config.ignore(&[KEY]);
     let names: Vec<String> =
-        entries.keys().filter_map(|name| name.strip_suffix(CODES)).map(str::to_owned).collect();
+        entries.keys().filter(|name| name.ends_with(BLOCKS)).cloned().collect();
     for name in names {
-        let codes_name = format!("{name}{CODES}");
-        let scales = entries.remove(&format!("{name}{SCALES}"));
-        let Some(codes) = entries.get_mut(&codes_name) else { continue };
-        let path = files.get(codes.file).map(MappedFile::path).unwrap_or_else(|| "".as_ref());
-        let joined = join_one(codes, scales, &format!("{name}{SCALES}"));
-        joined.map_err(|message| Error::tensor(path, &codes_name, message))?;
+        let Some(blocks) = entries.remove(&name) else { continue };
+        let stem = name.strip_suffix(BLOCKS).unwrap_or(&name);
+        let file = files.get(blocks.file).map_or(config.source(), MappedFile::path);
+        let refuse = |message: String| Error::tensor(file, &name, message);
+        let scales = entries.remove(&format!("{stem}_scales"));
+        let scales = scales.ok_or_else(|| refuse(format!("there is no tensor `{stem}_scales`")))?;
+        let joined = joined(blocks, scales).map_err(refuse)?;
+        for (name, order) in presented(stem) {
+            let mut entry = joined.clone();
+            if let Some(order) = order {
+                halve(&mut entry, order).map_err(refuse)?;
+            }
+            if entries.insert(name.clone(), entry).is_some() {
+                return Err(refuse(format!("there is a tensor `{name}`, too")));
+            }
+        }
     }
     Ok(entries)
 }
 
-fn join_one(codes: &mut Entry, scales: Option<Entry>, scales_name: &str) -> Result<(), String> {
-    let Some(scales) = scales else {
-        return Err(format!("there is no tensor `{scales_name}` with its exponents"));
-    };
-    for (entry, name) in [(&*codes, "the codes"), (&scales, scales_name)] {
-        if entry.encoding != Err("U8".to_owned()) {
-            let kind = entry.encoding.as_ref().map_or_else(Clone::clone, ToString::to_string);
-            return Err(format!("{name} are {kind}; U8 is needed"));
-        }
+/// The names of what stands in one pair of tensors, and the rows that belong to each.
+fn presented(stem: &str) -> Vec<(String, Option<RowOrder>)> {
+    match stem.strip_suffix("gate_up_proj") {
+        Some(module) => [("gate_proj", 0), ("up_proj", 1)]
+            .map(|(part, first)| {
+                (format!("{module}{part}.weight"), Some(RowOrder::EverySecond { first }))
+            })
+            .to_vec(),
+        None => vec![(format!("{stem}.weight"), None)],
     }
+}
+
+/// Both as one matrix for each expert.
+fn joined(blocks: Entry, scales: Entry) -> Result<Entry, String> {
+    let group = BlockType::Mxfp4.values();
+    let bytes = Err("U8".to_owned());
     let wrong = || {
         format!(
-            "codes of shape {:?} and scales of shape {:?} do not fit: […, blocks, 16] and […, blocks] are \
-             needed",
-            codes.shape, scales.shape
+            "blocks of shape {:?} and scales of shape {:?}: bytes of shapes [experts, out, groups, {}] and \
+             [experts, out, groups] are needed",
+            blocks.shape,
+            scales.shape,
+            group / 2
         )
     };
-    let (&bytes, blocks) = codes.shape.split_last().ok_or_else(wrong)?;
-    if bytes != BLOCK_BYTES || blocks != scales.shape || blocks.len() < 2 {
+    let (&[experts, rows, groups, 16], &[other_experts, other_rows, other_groups]) =
+        (&*blocks.shape, &*scales.shape)
+    else {
+        return Err(wrong());
+    };
+    let same = (experts, rows, groups) == (other_experts, other_rows, other_groups);
+    if !same || blocks.encoding != bytes || scales.encoding != bytes {
         return Err(wrong());
     }
-    let mut shape = blocks.to_vec();
-    if let Some(columns) = shape.last_mut() {
-        *columns = columns.checked_mul(BLOCK_CODES).ok_or_else(wrong)?;
+    // Not more values than twice the bytes that are there.
+    let columns = groups.checked_mul(group).ok_or_else(wrong)?;
+    let place = Place { file: scales.file, bytes: scales.bytes.clone() };
+    Ok(Entry {
+        shape: vec![experts, rows, columns],
+        encoding: Ok(Encoding::Mxfp4),
+        groups: Some(Groups { scales: place, biases: None }),
+        ..blocks
+    })
+}
+
+/// Every second row of the matrices.
+fn halve(entry: &mut Entry, order: RowOrder) -> Result<(), String> {
+    match entry.shape.get_mut(1) {
+        Some(rows) if rows.is_multiple_of(2) => *rows /= 2,
+        _ => return Err(format!("shape {:?}: gate and up rows come in pairs", entry.shape)),
     }
-    let count = shape.iter().try_fold(1usize, |all, size| all.checked_mul((*size).max(1)));
-    count.ok_or_else(wrong)?;
-    codes.shape = shape;
-    codes.encoding = Ok(Encoding::Mxfp4);
-    let scales = Place { file: scales.file, bytes: scales.bytes };
-    codes.groups = Some(Groups { scales, biases: None });
+    entry.transform = Transform::Rows(order);
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Quantised Hugging Face checkpoints other than MLX's (GPTQ, AWQ, FP8, bitsandbytes, …): refused by name.
+//! Quantised Hugging Face checkpoints other than MLX's (GPTQ, AWQ, FP8, bitsandbytes, …), and
+//! than transformers' MXFP4: refused by name.
 //!
 //! Their tensors have the usual names and other meanings, so each sign of them is looked for.
 
@@ -33,17 +34,18 @@ const ENDINGS: &[(&str, &str)] = &[
 const INSTEAD: &str = "of quantised checkpoints, those of MLX (modes \"affine\" and \"mxfp4\") and GGUF files are read; use one of \
                        these or the original checkpoint";
 
-/// Looks at config.json, and at the text part of a multimodal one. `read`: what MLX's keys or the
-/// one of MXFP4 say has been read.
+/// Looks at config.json, and at the text part of a multimodal one. `known`: what these keys say of MLX's
+/// modes, or of transformers' MXFP4, has been read.
 pub(super) fn refuse_config(config: &RawConfig, known: bool) -> Result<(), Error> {
     let text_config = config.peek("text_config");
     for (key, writer) in KEYS {
         let nested =
             text_config.and_then(|object| object.get(key)).filter(|value| !value.is_null());
         let own = config.peek(key).filter(|value| !value.is_null());
+        let method =
+            |value: &Value| value.get("quant_method").and_then(Value::as_str) == Some("mxfp4");
         let read = |value: &&Value| {
-            let mxfp4 = value.get("quant_method").and_then(Value::as_str) == Some("mxfp4");
-            known && KEYS_OF_MLX.contains(key) && (mxfp4 || is_mlx(value))
+            known && ((KEYS_OF_MLX.contains(key) && is_mlx(value)) || method(value))
         };
         if let Some(value) = own.filter(|value| !read(value)).or(nested) {
             let method = value.get("quant_method").and_then(Value::as_str).unwrap_or(writer);

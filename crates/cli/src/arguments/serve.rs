@@ -22,9 +22,18 @@ pub struct ServeArguments {
     /// The most tokens of an answer where a request does not say [default: 16 for completions, the context for chat]
     #[arg(long, short = 'n', visible_alias = "n-predict", value_name = "N", value_parser = at_least_one)]
     pub max_tokens: Option<usize>,
-    /// Do not take sampling parameters that a request leaves out from generation_config.json
+    /// Do not take sampling parameters that a request leaves out from the model's files; use OpenAI's defaults
     #[arg(long)]
     pub ignore_generation_config: bool,
+    /// Answer to every name of a model, as an alias * does
+    #[arg(long)]
+    pub any_model: bool,
+    /// Take fields that are unknown and leave them alone, instead of refusing them
+    #[arg(long, env = "STABLEMATE_LENIENT")]
+    pub lenient: bool,
+    /// Take special tokens that are written in messages for special tokens; they are letters otherwise
+    #[arg(long)]
+    pub parse_special: bool,
     /// Form of the log: a line per request
     #[arg(long, default_value = "text", value_enum, env = "STABLEMATE_LOG_FORMAT")]
     pub log_format: LogFormat,
@@ -71,6 +80,9 @@ pub struct NetworkArguments {
     /// An origin whose pages may ask, such as https://example.org, or * for any; may be given several times
     #[arg(long, value_name = "ORIGIN", env = "STABLEMATE_CORS_ORIGIN", value_delimiter = ',')]
     pub cors_origin: Vec<String>,
+    /// A name that a server without a key at loopback answers to in Host, besides loopback's; may be given several times
+    #[arg(long, value_name = "HOST", env = "STABLEMATE_ALLOWED_HOST", value_delimiter = ',')]
+    pub allowed_host: Vec<String>,
     /// The longest body of a request, in MiB
     #[arg(long, default_value_t = 32, value_name = "MIB", value_parser = at_least_one)]
     pub body_limit: usize,

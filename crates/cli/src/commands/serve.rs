@@ -5,17 +5,26 @@ use crate::environment::Environment;
 use crate::output;
 use anyhow::Context;
 use stablemate::text::Tokenizer;
-use stablemate::{LoadOptions, Model, Service, ServiceOptions};
-use stablemate_server::{Callbacks, Conversation, Options, Served, Stopper, Tls};
+use stablemate::{LoadOptions, Model, Progress, ProgressSink, Service, ServiceOptions};
+use stablemate_server::{Callbacks, Conversation, Loading, Options, Served, Stopper, Tls};
+use std::collections::HashMap;
+use std::io::IsTerminal;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub fn run(arguments: &ServeArguments, environment: &Environment) -> anyhow::Result<()> {
-    let options = options(&arguments.network)?;
-    let template = arguments.chat_template_file.as_deref().map(read).transpose()?;
+    let mut options = options(&arguments.network)?;
+    options.lenient = arguments.lenient;
+    options.any_model = arguments.any_model;
+    options.parse_special = arguments.parse_special;
+    let template = arguments.chat_template_file.as_deref().map(template).transpose()?;
     let path = environment.resolve(&arguments.model)?;
     let plan = Plan {
-        load: environment.load_options(&arguments.load),
+        load: LoadOptions {
+            progress: progress(environment.bars.sink(), &options.loading, arguments.log_format),
+            ..environment.load_options(&arguments.load)
+        },
         service: ServiceOptions {
             parallel: arguments.engine.parallel,
             queue: arguments.engine.queue,
@@ -36,7 +45,7 @@ pub fn run(arguments: &ServeArguments, environment: &Environment) -> anyhow::Res
     let load = move || {
         let served = plan.load(&path);
         loading.clear();
-        served.map_err(|error| format!("{error:#}"))
+        served.map_err(|error| output::explained(&error))
     };
     let callbacks = Callbacks {
         listening: Some(Box::new(move |address| {
@@ -47,7 +56,47 @@ pub fn run(arguments: &ServeArguments, environment: &Environment) -> anyhow::Res
             output::log(log, "stopping: requests under way may finish; stop again to end at once");
         })),
     };
-    Ok(stablemate_server::serve(options, callbacks, Stopper::default(), load)?)
+    let ended = stablemate_server::serve(options, callbacks, Stopper::default(), load);
+    // The model may still be loading: nobody waits for its steps any more.
+    stablemate::runtime::end_compilers();
+    Ok(ended?)
+}
+
+/// A chat template from a file, whose syntax is right: so that no model is loaded in vain.
+fn template(path: &Path) -> anyhow::Result<String> {
+    let source = read(path)?;
+    let checked = stablemate::text::ChatTemplate::new(&source, None, None);
+    checked.with_context(|| format!("{}", path.display()))?;
+    Ok(source)
+}
+
+/// Where progress goes: to the bars, to `/health`, and where there is no terminal also a line per compiled step.
+fn progress(bars: ProgressSink, loading: &Loading, log: LogFormat) -> ProgressSink {
+    let loading = loading.clone();
+    let begun = Mutex::new(HashMap::new());
+    let quiet = std::io::stderr().is_terminal();
+    Arc::new(move |step| {
+        match &step {
+            Progress::Load { done, total } => {
+                let share = if *total > 0 { done.saturating_mul(100) / total } else { 0 };
+                loading.tell(format!("load weights, {share} %"));
+            }
+            Progress::CompileBegin { what } => {
+                loading.tell(format!("compile {what}"));
+                let mut begun = begun.lock().unwrap_or_else(PoisonError::into_inner);
+                begun.insert(what.clone(), Instant::now());
+            }
+            Progress::CompileEnd { what } => {
+                let mut begun = begun.lock().unwrap_or_else(PoisonError::into_inner);
+                let seconds = begun.remove(what).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
+                if !quiet {
+                    output::log(log, &format!("compiled {what} in {seconds:.1} s"));
+                }
+            }
+            _ => {}
+        }
+        bars(step);
+    })
 }
 
 /// How clients know the model: the file's or folder's name, or the hub's.
@@ -86,6 +135,7 @@ fn options(network: &NetworkArguments) -> anyhow::Result<Options> {
         body_limit: network.body_limit.saturating_mul(1 << 20),
         drain_deadline: Duration::from_secs(network.drain_seconds),
         metrics: !network.no_metrics,
+        hosts: network.allowed_host.clone(),
         ..Options::default()
     })
 }
@@ -113,6 +163,13 @@ impl Plan {
             output::log(self.log, &text);
         }
         let service = model.into_service(&self.service)?;
+        if let Some(asked) = self.load.context.filter(|asked| *asked > service.memory.context) {
+            let text = format!(
+                "--ctx-size is {asked}, but this model's sequences have {} tokens at most",
+                service.memory.context
+            );
+            output::log(self.log, &text);
+        }
         output::log(self.log, &self.summary(&service));
         let tokenizer = match service.tokenizer {
             Ok(Some(tokenizer)) => Ok(tokenizer),

@@ -44,8 +44,9 @@ const HELD_SPACE: usize = 64;
 
 /// Takes the text of one answer apart into [`Part`]s.
 ///
-/// What looks like a call and is none (another name, other keys, no JSON) is content, with its marks. Of the text
-/// nothing is lost but marks, line ends around reasoning, and white space before a call and after the last one.
+/// What looks like a call and is none (another name, other keys, no JSON) is content, with its marks. A call that the
+/// end of the text cuts off is none, wherever it is cut. Of the text nothing else is lost but marks, line ends around
+/// reasoning, and white space before a call and after the last one.
 #[derive(Clone, Debug)]
 pub struct Parser {
     marks: Marks,
@@ -71,6 +72,8 @@ enum State {
     },
     Arguments(Scanner),
     Tail,
+    /// A call went wrong amid its arguments: what follows up to its end belongs to it.
+    Broken,
 }
 
 /// What came before some content.
@@ -125,6 +128,7 @@ impl Parser {
             }
             State::Arguments(_) => self.arguments(),
             State::Tail => self.tail(end),
+            State::Broken => self.broken(end),
         }
     }
 
@@ -186,7 +190,10 @@ impl Parser {
             }
         }
         let (at, found) = find(&self.pending, self.marks.opener, end);
-        let text = self.take(at);
+        let mut text = self.take(at);
+        if end && !found {
+            text.truncate(text.len().saturating_sub(begun(&text, self.marks.opener)));
+        }
         let said = text.trim_end().len();
         let kept = said.max(floor(&text, text.len().saturating_sub(HELD_SPACE)));
         let (said, space) = text.split_at(kept);
@@ -238,7 +245,12 @@ impl Parser {
                 self.state = State::Arguments(Scanner::default());
             }
             Match::Partial if !end => return false,
-            _ => {
+            // A call that the end cut off before it had a name.
+            Match::Partial => {
+                self.pending.clear();
+                self.state = State::Content(Before::Call);
+            }
+            Match::None => {
                 self.emit(Part::Content(before.clone()));
                 // A bare call has no mark that could be passed over.
                 if before.trim_matches(|c: char| c.is_whitespace() || c == ';').is_empty() {
@@ -264,7 +276,7 @@ impl Parser {
                 let named = self.marks.key.is_none();
                 self.state = if named { State::Content(Before::Call) } else { State::Tail };
             }
-            Progress::Broken => self.state = State::Content(Before::Content),
+            Progress::Broken => self.state = State::Broken,
         }
         true
     }
@@ -284,6 +296,20 @@ impl Parser {
             Match::None => self.state = State::Content(Before::Content),
         }
         true
+    }
+
+    fn broken(&mut self, end: bool) -> bool {
+        let closer = self.marks.closer;
+        let (at, found) = match closer.is_empty() {
+            true => (self.pending.len(), false),
+            false => find(&self.pending, closer, end),
+        };
+        self.take(at);
+        if found {
+            self.take(closer.len());
+            self.state = State::Content(Before::Call);
+        }
+        found
     }
 
     /// Takes `length` bytes from what is pending.
@@ -325,6 +351,14 @@ fn find(text: &str, mark: &str, end: bool) -> (usize, bool) {
         .find(|length| mark.get(..*length).is_some_and(|beginning| text.ends_with(beginning)));
     let held = if end { 0 } else { partial.unwrap_or(0) };
     (text.len().saturating_sub(held), false)
+}
+
+/// The bytes at the end of a text that are more than half of a mark: it was cut off.
+fn begun(text: &str, mark: &str) -> usize {
+    let cut = (mark.len() / 2 + 1..mark.len()).rev();
+    let mut cut =
+        cut.filter(|length| mark.get(..*length).is_some_and(|begin| text.ends_with(begin)));
+    cut.next().unwrap_or(0)
 }
 
 /// The last boundary of a character at or before `at`.

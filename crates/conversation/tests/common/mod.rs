@@ -91,8 +91,16 @@ pub fn tools() -> Vec<Tool> {
             name: "weather".into(),
             description: Some("The weather.".into()),
             parameters: Some(parameters),
+            strict: true,
+            place: "tools[0]".into(),
         },
-        Tool { name: "time".into(), description: None, parameters: None },
+        Tool {
+            name: "time".into(),
+            description: None,
+            parameters: None,
+            strict: true,
+            place: "tools[1]".into(),
+        },
     ]
 }
 
@@ -105,5 +113,5 @@ pub fn question() -> Exchange {
 
 /// A prompt of no text.
 pub fn prompt(thinking: Thinking) -> Prompt {
-    Prompt { text: String::new(), thinking }
+    Prompt::new("", thinking)
 }

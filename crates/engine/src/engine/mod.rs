@@ -58,8 +58,8 @@ impl Outcome {
 
 impl<R: Runner> Engine<R> {
     /// An engine whose room is reserved. At least one sequence runs, and at most as many as a step
-    /// holds tokens and as there are slots of per-sequence state; no sequence is longer than what fits
-    /// into the blocks.
+    /// holds tokens and as there are slots of per-sequence state; no sequence is longer than what
+    /// fits into the blocks.
     ///
     /// # Errors
     /// What the runner says to the room.
@@ -74,6 +74,7 @@ impl<R: Runner> Engine<R> {
             step_tokens: step_tokens.max(1),
             slots,
             prefix_cache: plan.prefix_cache && runner.reuses_prefixes(),
+            recomputed_beyond: runner.recomputed_beyond(),
         };
         let context = runner.context().min(plan.blocks.saturating_mul(block_length));
         let Settings { parallel: sequences, blocks, .. } = settings;

@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     pub slots: usize,
     /// Whether prompts find the blocks of earlier ones.
     pub prefix_cache: bool,
+    /// A sequence that grows beyond so many tokens is computed again.
+    pub recomputed_beyond: Option<usize>,
 }
 
 /// What a step computes of its rows.
@@ -160,8 +162,8 @@ impl Scheduler {
         self.ids
     }
 
-    /// Records what a step that succeeded has computed. The copies returned make snapshots of states
-    /// as the step left them; they must be carried out, in order, before the next step.
+    /// Records what a step that succeeded has computed. The copies returned make snapshots of
+    /// states as the step left them; they must be carried out, in order, before the next step.
     pub fn complete(&mut self, step: &Step) -> Vec<StateCopy> {
         let mut copies = Vec::new();
         for part in &step.parts {
@@ -182,7 +184,12 @@ impl Scheduler {
     /// Appends a token to a sequence that runs and whose last row has been computed.
     pub fn push(&mut self, id: SequenceId, token: u32) {
         if let Some(n) = self.position(id) {
-            self.running[n].tokens.push(token);
+            let sequence = &mut self.running[n];
+            sequence.tokens.push(token);
+            if self.settings.recomputed_beyond == Some(sequence.tokens.len() - 1) {
+                // The blocks stay and are written again.
+                (sequence.computed, sequence.length) = (0, sequence.tokens.len());
+            }
         }
     }
 

@@ -1,15 +1,16 @@
 //! Where snapshots of per-sequence state are taken, and how a sequence continues from one.
 //!
-//! Every token overwrites the state of its sequence. So a prefix can be continued only from a border
-//! of blocks at which the state was copied. With a prefix cache, a copy is taken
+//! Every token overwrites the state of its sequence. So a prefix can be continued only from a
+//! border of blocks at which the state was copied. With a prefix cache, a copy is taken
 //!
 //! - at the last border from which the same prompt could be continued,
-//! - at the border where a prompt leaves what is known of earlier ones: others may leave it there too,
+//! - at the border where a prompt leaves what is known of earlier ones: others may leave it there
+//!   too,
 //! - at the border that another sequence waits for,
 //! - at every border that is reached while tokens are chosen; the next one replaces it.
 //!
-//! A step of a sequence ends at each such border. If no slot is blank, the snapshot that was not used for
-//! the longest time is dropped; if running sequences own all slots, no snapshot is taken.
+//! A step of a sequence ends at each such border. If no slot is blank, the least recently used
+//! snapshot is dropped; if running sequences own all slots, no snapshot is taken.
 
 use super::{Scheduler, Sequence, SequenceId};
 use crate::blocks::{Blocks, Prefix};

@@ -76,19 +76,22 @@ impl Scheduler {
     fn take_continuations(&mut self, step: &mut Step) {
         let mut n = 0;
         while n < self.running.len() {
-            let sequence = &self.running[n];
-            if sequence.kind == step.kind && sequence.remaining() == 1 && self.grow(n, step) {
+            // Prompts have their blocks since they were admitted; a sequence that is computed again may
+            // need one more.
+            if self.running[n].kind == step.kind && self.grow(n, step) {
                 let sequence = &self.running[n];
-                step.parts.push(part(sequence, 1, 1));
+                if sequence.remaining() == 1 {
+                    step.parts.push(part(sequence, 1, 1));
+                }
             }
             n += 1;
         }
     }
 
-    /// Makes sure that the sequence has a block for its next token, which may cost younger sequences
+    /// Makes sure that the sequence has blocks for all of its tokens, which may cost younger sequences
     /// theirs, or itself its own.
     fn grow(&mut self, n: usize, step: &mut Step) -> bool {
-        let needed = self.running[n].computed / self.blocks.length() + 1;
+        let needed = self.running[n].tokens.len().div_ceil(self.blocks.length());
         while self.running.len() > n && self.running[n].table.len() < needed {
             match self.blocks.allocate() {
                 Some(block) => self.running[n].table.push(block),

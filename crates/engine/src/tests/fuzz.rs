@@ -29,10 +29,13 @@ struct Asked {
 
 fn scenario(seed: u64) -> Statistics {
     let mut random = Random(ChaCha8Rng::seed_from_u64(seed));
+    let reuses_prefixes = !random.one_in(5);
+    let turns = !reuses_prefixes && random.one_in(2);
     let settings = FakeSettings {
+        recomputed_beyond: turns.then(|| 1 + random.below(40)),
         step_tokens: 1 + random.below(24),
         block_length: 1 + random.below(6),
-        reuses_prefixes: !random.one_in(5),
+        reuses_prefixes,
         keeps_state: random.one_in(2),
         fail_copies: if random.one_in(4) { [1 + random.below(10)].into() } else { [].into() },
         fail_at: if random.one_in(4) { [5 + random.below(40)].into() } else { [].into() },

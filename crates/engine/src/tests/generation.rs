@@ -108,6 +108,21 @@ fn prefixes_are_run_again_where_they_cannot_be_reused() {
 }
 
 #[test]
+fn a_sequence_that_outgrows_its_cache_is_computed_again() {
+    let settings = FakeSettings {
+        reuses_prefixes: false,
+        recomputed_beyond: Some(5),
+        ..FakeSettings::default()
+    };
+    let mut generator = Generator::new(Fake::new(settings));
+    let prompt = [1, 2, 3];
+    assert_eq!(tokens(&mut generator, &prompt, limits(5)), hand(&prompt, 5));
+    // The third token's step is that of all six tokens, with the length that they have then.
+    assert_eq!(generator.runner().journal().steps(), [3, 1, 1, 6, 1]);
+    assert_eq!(generator.runner().journal().lengths()[5..], [6, 6, 6, 6, 6, 6, 7]);
+}
+
+#[test]
 fn after_a_failure_nothing_of_the_cache_is_trusted() {
     let settings = FakeSettings { fail_at: [2].into(), ..FakeSettings::default() };
     let mut generator = Generator::new(Fake::new(settings));

@@ -20,6 +20,7 @@ pub const SETTINGS: Settings = Settings {
     step_tokens: 16,
     slots: 0,
     prefix_cache: true,
+    recomputed_beyond: None,
 };
 
 impl Timeline {

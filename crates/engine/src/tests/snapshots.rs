@@ -1,6 +1,6 @@
-//! Timelines of sequences with state. `+2(8) 5>2`: sequence 2 is admitted after 8 cached tokens, and the
-//! state in slot 5 is copied to its slot 2 before the step. Behind the blocks that are owned after the
-//! step stand the copies that make snapshots: `| 3 1>4`.
+//! Timelines of sequences with state. `+2(8) 5>2`: sequence 2 is admitted after 8 cached tokens,
+//! and the state in slot 5 is copied to its slot 2 before the step. Behind the blocks that are
+//! owned after the step stand the copies that make snapshots: `| 3 1>4`.
 
 use super::scheduler::{SETTINGS, Timeline};
 use super::support::prompt;

@@ -48,17 +48,12 @@ pub(crate) fn is_limit(message: &str) -> bool {
 
 /// The error for a schema that passed every check here, but did not compile.
 pub(crate) fn explain(schema: &Value, message: String) -> GrammarError {
-    let Ok((whole, pointers)) = prepare_at(schema, "") else { return about("", message) };
-    let Some(cause) = objection(whole) else {
-        return if is_limit(&message) {
-            GrammarError::TooLarge { message }
-        } else {
-            about("", message)
-        };
-    };
+    let Ok((whole, pointers)) = prepare_at(schema, "", true) else { return about("", message) };
+    let Some(cause) = objection(whole) else { return about("", message) };
+    let same = |found: &String| *found == cause || (is_limit(found) && is_limit(&cause));
     for pointer in pointers.iter().take(MOST_TRIALS) {
-        let Ok((part, _)) = prepare_at(schema, pointer) else { continue };
-        if objection(part).as_ref() == Some(&cause) {
+        let Ok((part, _)) = prepare_at(schema, pointer, true) else { continue };
+        if objection(part).as_ref().is_some_and(same) {
             return about(pointer, cause);
         }
     }
@@ -67,7 +62,9 @@ pub(crate) fn explain(schema: &Value, message: String) -> GrammarError {
 
 fn about(pointer: &str, message: String) -> GrammarError {
     if is_limit(&message) {
-        return GrammarError::TooLarge { message };
+        let message = "this part of the schema allows more than can be followed: give it fewer alternatives, shorter \
+                       bounds or a simpler pattern";
+        return wrong(pointer, "", message);
     }
     let keyword = KEYWORDS.iter().find(|(mark, _)| message.contains(mark));
     wrong(pointer, keyword.map_or("", |(_, keyword)| keyword), readable(message))

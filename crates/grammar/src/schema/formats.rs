@@ -11,9 +11,8 @@ pub(super) enum Format {
 /// llguidance's own expressions that never match what the format forbids.
 const BUILT_IN: [&str; 4] = ["duration", "ipv4", "ipv6", "uuid"];
 
-/// Formats with an expression here: llguidance's would allow 29 February in every year, a leap second at any time,
-/// and names longer than DNS and SMTP have them.
-const OWN: [&str; 6] = ["date", "time", "date-time", "email", "hostname", "uri"];
+// The others have an expression here: llguidance's would allow 29 February in every year, a leap second at any time,
+// and names longer than DNS and SMTP have them.
 
 /// Days of the months, with 29 February in leap years alone (RFC 3339, appendix C).
 const DATE: &str = "(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])\
@@ -27,35 +26,33 @@ const ATOM: &str = r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]+";
 /// `unreserved`, `sub-delims` and escapes of RFC 3986.
 const URI_LETTER: &str = r"(?:[a-zA-Z0-9._~!$&'()*+,;=-]|%[0-9a-fA-F]{2})";
 
-/// A format by name.
-///
-/// # Errors
-/// Which formats there are.
-pub(super) fn format(name: &str) -> Result<Format, String> {
-    let label = LABEL;
-    let whole = |pattern: &str| format!("^{pattern}$");
+/// A format by name; none if it is not known, or says nothing that could be kept to, and so is an annotation.
+pub(super) fn format(name: &str) -> Option<Format> {
+    let (label, part) = (LABEL, URI_LETTER);
+    let path = format!("(?:{part}|[:@])");
+    let uri = format!(
+        "[a-zA-Z][a-zA-Z0-9+.-]*:(?://{label}(?:\\.{label})*(?::[0-9]{{1,4}})?(?:/{path}*)*\
+         |{path}+(?:/{path}*)*)(?:\\?(?:{path}|[/?])*)?(?:#(?:{path}|[/?])*)?"
+    );
+    let whole = |pattern: &str| format!("^(?:{pattern})$");
     let patterns = match name {
-        name if BUILT_IN.contains(&name) => return Ok(Format::BuiltIn),
+        name if BUILT_IN.contains(&name) => return Some(Format::BuiltIn),
         "date" => vec![whole(DATE)],
         "time" => vec![whole(TIME)],
         "date-time" => vec![whole(&format!("{DATE}T{TIME}"))],
-        "hostname" => vec![whole(&format!(r"{label}(?:\.{label}){{0,6}}"))],
-        "email" => vec![
+        "hostname" | "idn-hostname" => vec![whole(&format!(r"{label}(?:\.{label}){{0,6}}"))],
+        "email" | "idn-email" => vec![
             whole(&format!(r"{ATOM}(?:\.{ATOM})*@{label}(?:\.{label}){{0,5}}")),
             "^[^@]{1,64}@".to_owned(),
         ],
-        "uri" => {
-            let part = URI_LETTER;
-            let path = format!("(?:{part}|[:@])");
-            vec![whole(&format!(
-                "[a-zA-Z][a-zA-Z0-9+.-]*:(?://{label}(?:\\.{label})*(?::[0-9]{{1,4}})?(?:/{path}*)*\
-                 |{path}+(?:/{path}*)*)(?:\\?(?:{path}|[/?])*)?(?:#(?:{path}|[/?])*)?"
-            ))]
+        "uri" | "iri" => vec![whole(&uri)],
+        // Of references, those with a scheme and paths.
+        "uri-reference" | "iri-reference" | "uri-template" => {
+            vec![whole(&format!("{uri}|/?{part}+(?:/{path}*)*(?:#(?:{path}|[/?])*)?"))]
         }
-        _ => {
-            let known: Vec<&str> = OWN.into_iter().chain(BUILT_IN).collect();
-            return Err(format!("supported are {}", known.join(", ")));
-        }
+        "json-pointer" => vec![whole("(?:/(?:[^~/]|~[01])*)*")],
+        "relative-json-pointer" => vec![whole("(?:0|[1-9][0-9]{0,8})(?:#|(?:/(?:[^~/]|~[01])*)*)")],
+        _ => return None,
     };
-    Ok(Format::Patterns(patterns))
+    Some(Format::Patterns(patterns))
 }

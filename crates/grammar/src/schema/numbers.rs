@@ -31,14 +31,20 @@ pub(super) fn inexact(value: &Value) -> Option<String> {
     None
 }
 
-/// A count: a non-negative integer, which may be written `3.0`.
-pub(super) fn count(pointer: &str, keyword: &str, value: &Value) -> Result<u64, GrammarError> {
+/// A count: a non-negative integer, which may be written `3.0`; none for a limit that no text reaches.
+pub(super) fn count(
+    pointer: &str,
+    keyword: &str,
+    value: &Value,
+) -> Result<Option<u64>, GrammarError> {
     let whole = |number: f64| {
         (number.fract() == 0.0 && (0.0..1e18).contains(&number)).then_some(number as u64)
     };
     let count = value.as_u64().or_else(|| value.as_f64().and_then(whole));
     match count {
-        Some(count) if count <= LARGEST_COUNT => Ok(count),
+        Some(count) if count <= LARGEST_COUNT => Ok(Some(count)),
+        Some(_) if keyword.starts_with("max") => Ok(None),
+        None if keyword.starts_with("max") && value.as_f64().is_some_and(|x| x >= 1e18) => Ok(None),
         Some(count) => {
             let message = format!("{count} is too large; at most {LARGEST_COUNT} are possible");
             Err(wrong(pointer, keyword, message))
@@ -48,6 +54,22 @@ pub(super) fn count(pointer: &str, keyword: &str, value: &Value) -> Result<u64, 
             Err(wrong(pointer, keyword, message))
         }
     }
+}
+
+/// A bound that is exact, no looser than the one that is asked for; none if no number is below a maximum or above a
+/// minimum of this size.
+fn inner(value: f64, is_minimum: bool) -> Option<f64> {
+    // A bound that lies beyond all exact numbers is the last of them, or leaves none.
+    if value.abs() >= LARGEST_EXACT {
+        let beyond = is_minimum == (value > 0.0);
+        return (!beyond).then(|| (LARGEST_EXACT - 1.0).copysign(value));
+    }
+    if value != 0.0 && value.abs() < SMALLEST {
+        // The next number inside: the smallest one, or zero.
+        let away = is_minimum == (value > 0.0);
+        return Some(if away { SMALLEST.copysign(value) } else { 0.0 });
+    }
+    Some(value)
 }
 
 /// Copies the bounds of a number. Draft 4's `exclusiveMinimum: true` makes `minimum` exclusive.
@@ -61,20 +83,35 @@ pub(super) fn bounds(
             let Some(value) = from.get(keyword) else { continue };
             if keyword == exclusive && value.is_boolean() {
                 if value == true {
-                    let bound = to.remove(plain).ok_or_else(|| {
+                    let bound = to.shift_remove(plain).ok_or_else(|| {
                         wrong(pointer, keyword, format!("true needs {plain} beside it"))
                     })?;
                     to.insert(exclusive.to_owned(), bound);
                 }
                 continue;
             }
-            if let Some(message) = inexact(value) {
+            let shown = shortened(value);
+            let Some(number) = value.as_f64() else {
+                return Err(wrong(pointer, keyword, format!("{shown} is not a number")));
+            };
+            let Some(bound) = inner(number, plain == "minimum") else {
+                let message = format!("{shown} leaves no number that can be written exactly");
                 return Err(wrong(pointer, keyword, message));
-            }
-            to.insert(keyword.to_owned(), value.clone());
+            };
+            let same = bound == number;
+            let bound = if same { value.clone() } else { number_value(bound) };
+            to.insert(keyword.to_owned(), bound);
         }
     }
     Ok(())
+}
+
+/// A number as JSON, an integer if it is one.
+fn number_value(number: f64) -> Value {
+    match number.fract() == 0.0 {
+        true => Value::from(number as i64),
+        false => Value::from(number),
+    }
 }
 
 /// All steps of one schema. llguidance combines those that meet in `allOf` by their least common multiple in 32 bits

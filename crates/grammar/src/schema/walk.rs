@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::formats::{Format, format};
-use super::keywords::{ANNOTATIONS, TYPES, check_keyword, translated};
-use super::numbers::{Steps, bounds, count, inexact};
-use super::references::{child, resolve, shortened};
+use super::declared::{Declared, REFERENCES, is_alone};
+use super::keywords::TYPES;
+use super::numbers::{Steps, bounds, count};
+use super::productive;
+use super::references::{References, child, shortened};
 use super::wrong;
 use crate::GrammarError;
 
 /// Sub-schemas and constants of a schema, with those of its definitions.
-const MOST_NODES: usize = 20_000;
+const MOST_NODES: usize = 60_000;
 
 /// Levels of a schema or a constant.
 const DEEPEST: usize = 64;
@@ -20,48 +21,56 @@ const DEEPEST: usize = 64;
 /// Levels of all definitions together: llguidance recurses through them.
 const DEEPEST_CHAIN: usize = 4_000;
 
+/// What becomes of properties that a schema does not name, where it does not say.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Mode {
+    /// They may be there: another part for the same value closes it.
+    Open,
+    /// They are not written; those of other parts for the same value are.
+    Closed(Declared),
+}
+
+impl Mode {
+    pub(super) fn closed() -> Mode {
+        Mode::Closed(Declared::default())
+    }
+}
+
+/// Keywords written anew.
+pub(super) type Written = Map<String, Value>;
+
 pub(super) struct Walk<'a> {
+    pub(super) references: References<'a>,
+    /// Whether much fewer values may be written than are accepted, rather than none.
+    pub(super) narrows: bool,
     root: &'a Value,
+    /// Schemas that hold for the same value as the one that is being written: what it rules out is looked for there.
+    pub(super) beside: Vec<&'a Map<String, Value>>,
     nodes: usize,
     chain: usize,
     /// New names of definitions by their pointers.
-    names: BTreeMap<String, String>,
+    names: BTreeMap<(String, Mode), String>,
     /// Definitions that are named, but not written yet.
-    waiting: Vec<(String, &'a Value)>,
-    /// References being replaced by what they name.
-    replacing: Vec<String>,
+    waiting: Vec<(String, Mode, &'a Value)>,
     steps: Steps,
     pointers: Vec<String>,
     deepest: usize,
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(root: &'a Value) -> Result<Walk<'a>, GrammarError> {
-        let known = |draft: &str| {
-            let draft = draft.trim_end_matches('#');
-            let name = draft.strip_prefix("https://").or_else(|| draft.strip_prefix("http://"));
-            let drafts = ["draft/2020-12", "draft/2019-09", "draft-07", "draft-06", "draft-04"];
-            drafts.iter().any(|draft| name == Some(&format!("json-schema.org/{draft}/schema")))
-        };
-        match root.get("$schema") {
-            Some(draft) if !draft.as_str().is_some_and(known) => {
-                let message = format!(
-                    "{} is no known draft (04, 06, 07, 2019-09, 2020-12)",
-                    shortened(draft)
-                );
-                Err(wrong("", "$schema", message))
-            }
-            _ => Ok(Walk {
-                root,
-                nodes: 0,
-                chain: 0,
-                names: BTreeMap::new(),
-                waiting: Vec::new(),
-                replacing: Vec::new(),
-                steps: Steps::default(),
-                pointers: Vec::new(),
-                deepest: 0,
-            }),
+    pub(super) fn new(root: &'a Value, narrows: bool) -> Walk<'a> {
+        Walk {
+            references: References::new(root),
+            narrows,
+            root,
+            beside: Vec::new(),
+            nodes: 0,
+            chain: 0,
+            names: BTreeMap::new(),
+            waiting: Vec::new(),
+            steps: Steps::default(),
+            pointers: Vec::new(),
+            deepest: 0,
         }
     }
 
@@ -69,30 +78,47 @@ impl<'a> Walk<'a> {
     pub(super) fn start(&mut self, pointer: &str) -> Result<Value, GrammarError> {
         let root = self.root;
         let schema = root.pointer(pointer).ok_or_else(|| wrong(pointer, "", "is not there"))?;
-        self.schema(schema, pointer, 0)
+        self.schema(schema, pointer, &Mode::closed(), 0)
     }
 
     /// Writes the definitions, and returns them with the pointers of all sub-schemas.
-    pub(super) fn finish(mut self) -> Result<(Map<String, Value>, Vec<String>), GrammarError> {
+    pub(super) fn finish(
+        mut self,
+        start: &mut Value,
+    ) -> Result<(Map<String, Value>, Vec<String>), GrammarError> {
         let mut definitions = Map::new();
-        while let Some((pointer, schema)) = self.waiting.pop() {
-            let name = self.names.get(&pointer).cloned().unwrap_or_default();
+        let mut places = BTreeMap::new();
+        while let Some((pointer, mode, schema)) = self.waiting.pop() {
+            let key = (pointer.clone(), mode);
+            let name = self.names.get(&key).cloned().unwrap_or_default();
             self.deepest = 0;
-            let written = self.schema(schema, &pointer, 0)?;
+            let written = self.schema(schema, &pointer, &key.1, 0)?;
             self.chain = self.chain.saturating_add(self.deepest);
             if self.chain > DEEPEST_CHAIN {
                 let message = format!(
                     "the definitions of the schema have more than {DEEPEST_CHAIN} levels together"
                 );
-                return Err(GrammarError::TooLarge { message });
+                return Err(wrong(&pointer, "", message));
             }
+            places.insert(name.clone(), pointer);
             definitions.insert(name, written);
         }
+        let known = productive::productive(&definitions);
+        let endless = definitions.keys().find(|name| !known.contains(*name));
+        // Without definitions, llguidance finds out by itself that there is no value.
+        if let Some(endless) = endless.filter(|_| !productive::ends(start, &known)) {
+            let pointer = places.get(endless).cloned().unwrap_or_default();
+            let message = "every value of it needs another one of its own kind, without an end";
+            return Err(wrong(&pointer, "$ref", message));
+        }
+        definitions.retain(|name, _| known.contains(name));
+        productive::forbid(start, &known);
+        definitions.values_mut().for_each(|written| productive::forbid(written, &known));
         Ok((definitions, self.pointers))
     }
 
     /// Counts one more node.
-    fn node(&mut self, pointer: &str, depth: usize) -> Result<(), GrammarError> {
+    pub(super) fn node(&mut self, pointer: &str, depth: usize) -> Result<(), GrammarError> {
         self.nodes = self.nodes.saturating_add(1);
         self.deepest = self.deepest.max(depth);
         if self.nodes > MOST_NODES {
@@ -107,13 +133,34 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn schema(
+    /// Writes a schema. What is certain with `Mode::Closed` is certain with the parts of the same value beside it.
+    pub(super) fn schema(
         &mut self,
         schema: &'a Value,
         pointer: &str,
+        mode: &Mode,
         depth: usize,
     ) -> Result<Value, GrammarError> {
         self.node(pointer, depth)?;
+        // What is closed is another value, or stands alone.
+        let outer = match mode {
+            Mode::Closed(_) => Some(std::mem::take(&mut self.beside)),
+            Mode::Open => None,
+        };
+        let written = self.schema_beside(schema, pointer, mode, depth);
+        if let Some(outer) = outer {
+            self.beside = outer;
+        }
+        written
+    }
+
+    fn schema_beside(
+        &mut self,
+        schema: &'a Value,
+        pointer: &str,
+        mode: &Mode,
+        depth: usize,
+    ) -> Result<Value, GrammarError> {
         let object = match schema {
             Value::Bool(_) => return Ok(schema.clone()),
             Value::Object(object) => object,
@@ -123,100 +170,144 @@ impl<'a> Walk<'a> {
                 return Err(wrong(pointer, "", message));
             }
         };
-        for (keyword, value) in object {
-            check_keyword(pointer, keyword, value)?;
-        }
         // llguidance reads keywords in order: those without sub-schemas in place first, then the others.
         let mut written = Map::new();
         self.plain(object, pointer, &mut written)?;
         self.object(object, pointer, depth, &mut written)?;
         self.array(object, pointer, depth, &mut written)?;
         self.constants(object, pointer, depth, &mut written)?;
-        let mut both = self.string(object, pointer, &mut written)?;
-        for keyword in ["allOf", "anyOf", "oneOf"] {
-            let mut list = match object.get(keyword) {
-                Some(list) => self.list(list, &child(pointer, keyword), keyword, depth)?,
-                None => Vec::new(),
-            };
-            if keyword == "allOf" {
-                list.append(&mut both);
-            }
-            if !list.is_empty() {
-                written.insert(keyword.to_owned(), Value::Array(list));
-            }
+        let mut all = self.string(object, pointer, &mut written)?;
+        self.conditions(object, pointer, depth, &mut all, &mut written)?;
+        let declared = self.declared(schema, pointer, mode);
+        self.branches(object, pointer, (mode, &declared), depth, &mut written)?;
+        let members = self.members(object, pointer, mode, depth)?;
+        all.extend(members);
+        self.close(object, mode, &declared, &mut written);
+        if !all.is_empty() {
+            written.insert("allOf".to_owned(), Value::Array(all));
         }
-        if let Some(reference) = object.get("$ref") {
-            let (target, schema) = resolve(self.root, reference, pointer)?;
-            let name = self.definition(target, schema);
+        self.reference(object, pointer, mode, &mut written)?;
+        self.pointers.push(pointer.to_owned());
+        let never = written.get("not") == Some(&Value::Bool(true));
+        Ok(if never { Value::Bool(false) } else { Value::Object(written) })
+    }
+
+    /// The properties that a schema, the parts that hold with it, and the parts beside it speak of.
+    fn declared(&self, schema: &Value, pointer: &str, mode: &Mode) -> Declared {
+        let mut declared = Declared::default();
+        declared.add(&self.references, schema, pointer, false);
+        if let Mode::Closed(outer) = mode {
+            declared.join(outer);
+        }
+        declared
+    }
+
+    /// `allOf`.
+    fn members(
+        &mut self,
+        object: &'a Map<String, Value>,
+        pointer: &str,
+        mode: &Mode,
+        depth: usize,
+    ) -> Result<Vec<Value>, GrammarError> {
+        let Some(list) = object.get("allOf") else { return Ok(Vec::new()) };
+        let list = items(list, pointer, "allOf")?;
+        let alone = list.len() == 1 && is_alone(object, "allOf");
+        let mode = if alone { mode.clone() } else { Mode::Open };
+        let mut written = Vec::with_capacity(list.len());
+        let before = self.beside.len();
+        self.beside.push(object);
+        self.beside.extend(list.iter().filter_map(Value::as_object));
+        for (index, item) in list.iter().enumerate() {
+            let place = child(&child(pointer, "allOf"), &index.to_string());
+            let item = self.schema(item, &place, &mode, depth.saturating_add(1));
+            written.push(item);
+        }
+        self.beside.truncate(before);
+        written.into_iter().collect()
+    }
+
+    fn reference(
+        &mut self,
+        object: &'a Map<String, Value>,
+        pointer: &str,
+        mode: &Mode,
+        written: &mut Written,
+    ) -> Result<(), GrammarError> {
+        for keyword in REFERENCES {
+            let Some(reference) = object.get(keyword) else { continue };
+            let (target, schema) = self.references.resolve(reference, keyword, pointer)?;
+            let mode = if is_alone(object, keyword) { mode.clone() } else { Mode::Open };
+            let name = self.definition(target, mode, schema);
             written.insert("$ref".to_owned(), Value::from(format!("#/$defs/{name}")));
         }
-        self.pointers.push(pointer.to_owned());
-        Ok(Value::Object(written))
+        Ok(())
     }
 
     /// The new name of a definition.
-    fn definition(&mut self, pointer: String, schema: &'a Value) -> String {
-        if let Some(name) = self.names.get(&pointer) {
+    fn definition(&mut self, pointer: String, mode: Mode, schema: &'a Value) -> String {
+        let key = (pointer, mode);
+        if let Some(name) = self.names.get(&key) {
             return name.clone();
         }
         let name = format!("d{}", self.names.len());
-        self.names.insert(pointer.clone(), name.clone());
-        self.waiting.push((pointer, schema));
+        self.names.insert(key.clone(), name.clone());
+        self.waiting.push((key.0, key.1, schema));
         name
     }
 
-    /// A list of schemas, at least one.
-    fn list(
+    /// Lets an object have the properties alone that it and the parts beside it speak of, unless it asks for more.
+    /// Where there are branches, they do that, each with its own.
+    fn close(
         &mut self,
-        list: &'a Value,
-        pointer: &str,
-        keyword: &str,
-        depth: usize,
-    ) -> Result<Vec<Value>, GrammarError> {
-        let place = pointer
-            .strip_suffix(keyword)
-            .and_then(|place| place.strip_suffix('/'))
-            .unwrap_or(pointer);
-        let Some(items) = list.as_array().filter(|items| !items.is_empty()) else {
-            let message = format!("{} is not a list of schemas", shortened(list));
-            return Err(wrong(place, keyword, message));
-        };
-        let mut written = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            let place = child(pointer, &index.to_string());
-            written.push(match keyword {
-                "oneOf" => self.replaced(item, &place, depth.saturating_add(1))?,
-                _ => self.schema(item, &place, depth.saturating_add(1))?,
-            });
+        object: &Map<String, Value>,
+        mode: &Mode,
+        declared: &Declared,
+        written: &mut Written,
+    ) {
+        let own_end = object.get("unevaluatedProperties").is_some_and(|value| *value == false);
+        if declared.more || (*mode == Mode::Open && !own_end) {
+            return;
         }
-        Ok(written)
-    }
-
-    /// An option of `oneOf`: llguidance sees that options exclude each other only if they are no references.
-    fn replaced(
-        &mut self,
-        option: &'a Value,
-        pointer: &str,
-        depth: usize,
-    ) -> Result<Value, GrammarError> {
-        let Some(reference) = option.get("$ref") else {
-            return self.schema(option, pointer, depth);
-        };
-        let alone = |keyword: &String| keyword == "$ref" || ANNOTATIONS.contains(&keyword.as_str());
-        if !option.as_object().is_some_and(|option| option.keys().all(alone)) {
-            return self.schema(option, pointer, depth);
+        let parts = ["anyOf", "oneOf"].into_iter().any(|keyword| object.contains_key(keyword));
+        let single = REFERENCES.into_iter().any(|keyword| is_alone(object, keyword))
+            || (is_alone(object, "allOf")
+                && object
+                    .get("allOf")
+                    .is_some_and(|list| list.as_array().is_some_and(|list| list.len() == 1)));
+        let is_object = written.get("type").is_some_and(|types| {
+            *types == "object" || {
+                types.as_array().is_some_and(|types| types.contains(&json!("object")))
+            }
+        });
+        let untyped = !written.contains_key("type");
+        if parts || single || written.contains_key("additionalProperties") {
+            return;
         }
-        let (target, schema) = resolve(self.root, reference, pointer)?;
-        if self.replacing.contains(&target) {
-            return self.schema(option, pointer, depth);
+        if !(is_object || (untyped && !declared.is_empty())) {
+            return;
         }
-        self.replacing.push(target.clone());
-        let written = match schema.get("$ref") {
-            Some(_) => self.replaced(schema, &target, depth.saturating_add(1)),
-            None => self.schema(schema, &target, depth.saturating_add(1)),
-        };
-        self.replacing.pop();
-        written
+        let mut properties = take_map(written, "properties");
+        for name in &declared.names {
+            let covered = |pattern: &String| is_match(pattern, name);
+            if !declared.patterns.iter().any(covered) || properties.contains_key(name) {
+                properties.entry(name.clone()).or_insert(Value::Bool(true));
+            }
+        }
+        if !properties.is_empty() {
+            written.insert("properties".to_owned(), Value::Object(properties));
+        }
+        let mut patterns = take_map(written, "patternProperties");
+        for pattern in &declared.patterns {
+            // One that cannot be translated has been left out before.
+            if let Ok(pattern) = crate::pattern::translate(pattern) {
+                patterns.entry(pattern).or_insert(Value::Bool(true));
+            }
+        }
+        if !patterns.is_empty() {
+            written.insert("patternProperties".to_owned(), Value::Object(patterns));
+        }
+        written.insert("additionalProperties".to_owned(), Value::Bool(false));
     }
 
     /// Keywords with plain values.
@@ -224,7 +315,7 @@ impl<'a> Walk<'a> {
         &mut self,
         object: &'a Map<String, Value>,
         pointer: &str,
-        written: &mut Map<String, Value>,
+        written: &mut Written,
     ) -> Result<(), GrammarError> {
         if let Some(types) = object.get("type") {
             let list = types.as_array().map_or(std::slice::from_ref(types), Vec::as_slice);
@@ -244,196 +335,38 @@ impl<'a> Walk<'a> {
         let counts =
             ["minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"];
         for keyword in counts {
-            if let Some(value) = object.get(keyword) {
-                written.insert(keyword.to_owned(), count(pointer, keyword, value)?.into());
-            }
-        }
-        Ok(())
-    }
-
-    /// `pattern` and `format`; returns schemas that hold besides.
-    fn string(
-        &mut self,
-        object: &'a Map<String, Value>,
-        pointer: &str,
-        written: &mut Map<String, Value>,
-    ) -> Result<Vec<Value>, GrammarError> {
-        let mut patterns = Vec::new();
-        if let Some(value) = object.get("pattern") {
-            patterns.push(translated(value.as_str(), value, pointer, "pattern")?);
-        }
-        if let Some(value) = object.get("format") {
-            let name = value.as_str().ok_or_else(|| wrong(pointer, "format", "is not a string"))?;
-            match format(name)
-                .map_err(|message| wrong(pointer, name, format!("is no known format; {message}")))?
+            if let Some(value) = object.get(keyword)
+                && let Some(count) = count(pointer, keyword, value)?
             {
-                Format::BuiltIn => {
-                    written.insert("format".to_owned(), value.clone());
-                }
-                Format::Patterns(more) => patterns.extend(more),
+                written.insert(keyword.to_owned(), count.into());
             }
-        }
-        let mut patterns = patterns.into_iter();
-        if let Some(first) = patterns.next() {
-            written.insert("pattern".to_owned(), first.into());
-        }
-        let besides = |pattern: String| {
-            Value::Object(Map::from_iter([("pattern".to_owned(), pattern.into())]))
-        };
-        Ok(patterns.map(besides).collect())
-    }
-
-    fn constants(
-        &mut self,
-        object: &'a Map<String, Value>,
-        pointer: &str,
-        depth: usize,
-        written: &mut Map<String, Value>,
-    ) -> Result<(), GrammarError> {
-        if let Some(value) = object.get("const") {
-            self.constant(value, pointer, "const", depth)?;
-            written.insert("const".to_owned(), value.clone());
-        }
-        if let Some(values) = object.get("enum") {
-            let Some(list) = values.as_array().filter(|list| !list.is_empty()) else {
-                return Err(wrong(
-                    pointer,
-                    "enum",
-                    format!("{} is not a list of values", shortened(values)),
-                ));
-            };
-            for value in list {
-                self.constant(value, pointer, "enum", depth)?;
-            }
-            written.insert("enum".to_owned(), values.clone());
         }
         Ok(())
     }
+}
 
-    fn constant(
-        &mut self,
-        value: &Value,
-        pointer: &str,
-        keyword: &str,
-        depth: usize,
-    ) -> Result<(), GrammarError> {
-        self.node(pointer, depth)?;
-        let depth = depth.saturating_add(1);
-        let needs_escape = |text: &str| {
-            let plain = |letter: char| !letter.is_control() || "\n\r\t\u{8}\u{c}".contains(letter);
-            !text.chars().filter(char::is_ascii).all(plain)
-        };
-        match value {
-            Value::Null | Value::Bool(_) => Ok(()),
-            Value::Number(_) => match inexact(value) {
-                Some(message) => Err(wrong(pointer, keyword, message)),
-                None => Ok(()),
-            },
-            Value::String(text) if needs_escape(text) => {
-                let message =
-                    format!("{} has a control character, which is never written", shortened(value));
-                Err(wrong(pointer, keyword, message))
-            }
-            Value::String(_) => Ok(()),
-            Value::Array(items) => {
-                items.iter().try_for_each(|item| self.constant(item, pointer, keyword, depth))
-            }
-            Value::Object(entries) => {
-                entries.values().try_for_each(|entry| self.constant(entry, pointer, keyword, depth))
-            }
-        }
-    }
+/// A list of schemas, at least one.
+pub(super) fn items<'v>(
+    list: &'v Value,
+    pointer: &str,
+    keyword: &str,
+) -> Result<&'v [Value], GrammarError> {
+    let items = list.as_array().filter(|items| !items.is_empty());
+    items.map(Vec::as_slice).ok_or_else(|| {
+        wrong(pointer, keyword, format!("{} is not a list of schemas", shortened(list)))
+    })
+}
 
-    fn object(
-        &mut self,
-        object: &'a Map<String, Value>,
-        pointer: &str,
-        depth: usize,
-        written: &mut Map<String, Value>,
-    ) -> Result<(), GrammarError> {
-        let depth = depth.saturating_add(1);
-        for keyword in ["properties", "patternProperties"] {
-            let Some(value) = object.get(keyword) else { continue };
-            let Some(entries) = value.as_object() else {
-                return Err(wrong(
-                    pointer,
-                    keyword,
-                    format!("{} is not an object", shortened(value)),
-                ));
-            };
-            let place = child(pointer, keyword);
-            let mut map = Map::new();
-            for (name, schema) in entries {
-                let key = match keyword {
-                    "properties" => name.clone(),
-                    _ => translated(Some(name), &Value::Null, &child(&place, name), keyword)?,
-                };
-                map.insert(key, self.schema(schema, &child(&place, name), depth)?);
-            }
-            written.insert(keyword.to_owned(), Value::Object(map));
-        }
-        if let Some(schema) = object.get("additionalProperties") {
-            let schema = self.schema(schema, &child(pointer, "additionalProperties"), depth)?;
-            written.insert("additionalProperties".to_owned(), schema);
-        }
-        let required = match object.get("required") {
-            None => 0,
-            Some(names) => {
-                let list = names.as_array().filter(|list| list.iter().all(Value::is_string));
-                let Some(list) = list else {
-                    let message = format!("{} is not a list of names", shortened(names));
-                    return Err(wrong(pointer, "required", message));
-                };
-                written.insert("required".to_owned(), names.clone());
-                list.iter()
-                    .enumerate()
-                    .filter(|(at, name)| !list.iter().take(*at).any(|other| other == *name))
-                    .count()
-            }
-        };
-        // Nothing keeps a model from writing the same additional name twice.
-        let least = written.get("minProperties").and_then(Value::as_u64).unwrap_or(0);
-        if least > u64::try_from(required).unwrap_or(u64::MAX).saturating_add(1) {
-            let message = format!(
-                "{least} is more than one above the {required} required properties, which cannot be ensured"
-            );
-            return Err(wrong(pointer, "minProperties", message));
-        }
-        Ok(())
+/// Takes a map out of what is written.
+pub(super) fn take_map(written: &mut Written, keyword: &str) -> Map<String, Value> {
+    match written.shift_remove(keyword) {
+        Some(Value::Object(map)) => map,
+        _ => Map::new(),
     }
+}
 
-    /// The keywords of arrays in the spelling of draft 2020-12.
-    fn array(
-        &mut self,
-        object: &'a Map<String, Value>,
-        pointer: &str,
-        depth: usize,
-        written: &mut Map<String, Value>,
-    ) -> Result<(), GrammarError> {
-        let (items, additional) = (object.get("items"), object.get("additionalItems"));
-        let old = items.is_some_and(Value::is_array);
-        if object.contains_key("prefixItems") && (old || additional.is_some()) {
-            let message = "belongs to another draft than items as a list and additionalItems";
-            return Err(wrong(pointer, "prefixItems", message));
-        }
-        let (first, rest) = match old {
-            true => (
-                items.map(|items| ("items", items)),
-                additional.map(|rest| ("additionalItems", rest)),
-            ),
-            false => (
-                object.get("prefixItems").map(|first| ("prefixItems", first)),
-                items.map(|rest| ("items", rest)),
-            ),
-        };
-        if let Some((keyword, list)) = first {
-            let list = self.list(list, &child(pointer, keyword), keyword, depth)?;
-            written.insert("prefixItems".to_owned(), Value::Array(list));
-        }
-        if let Some((keyword, schema)) = rest {
-            let schema = self.schema(schema, &child(pointer, keyword), depth.saturating_add(1))?;
-            written.insert("items".to_owned(), schema);
-        }
-        Ok(())
-    }
+/// Whether a pattern of names, in the syntax of schemas, matches a name.
+pub(super) fn is_match(pattern: &str, name: &str) -> bool {
+    let pattern = crate::pattern::translate(pattern).ok();
+    pattern.and_then(|pattern| regex::Regex::new(&pattern).ok()).is_some_and(|p| p.is_match(name))
 }

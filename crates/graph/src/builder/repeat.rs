@@ -5,11 +5,12 @@ use crate::ir::{Loop, Op, Operation, Region, ValueId};
 use crate::{Direction, TensorType, Value, Violation, infer};
 
 impl Builder<'_> {
-    /// `count` iterations of `body`, as a `while`. The body gets the iteration's number, a scalar i32 that
-    /// counts from 0, and the values of the iteration before: `initial` in the first one. It returns the
-    /// values of its own iteration, of the same types. The results are the values of the last iteration.
+    /// `count` iterations of `body`, as a `while`. The body gets the iteration's number, a scalar
+    /// i32 that counts from 0, and the values of the iteration before: `initial` in the first one.
+    /// It returns the values of its own iteration, of the same types. The results are the values of
+    /// the last iteration.
     ///
-    /// The body may use values from outside. Its own values are not there after the loop.
+    /// The body may use values from outside. Its own values cannot be used after the loop.
     #[track_caller]
     pub fn repeat<'b>(
         &'b self,
@@ -49,8 +50,8 @@ impl Builder<'_> {
         results.into_iter().skip(1).map(|id| Value::new(self, id)).collect()
     }
 
-    /// The number of iterations as the loop counts them. None where `initial` cannot go into a loop, or the
-    /// number is too large: then a mistake is recorded.
+    /// The number of iterations as an i32. Records a mistake and returns none if `initial` cannot
+    /// enter a loop or the number is too large.
     #[track_caller]
     fn iterations(&self, count: usize, initial: &[Value<'_>]) -> Option<i32> {
         if initial.iter().any(|value| value.try_ty().is_none()) {
@@ -85,7 +86,7 @@ impl Builder<'_> {
         (first, arguments.collect())
     }
 
-    /// What `make` appends, instead of appending it, and what it returns.
+    /// The operations that `make` appends, taken out of the function, and its results.
     fn region<'b>(
         &self,
         make: impl FnOnce() -> Vec<Value<'b>>,
@@ -96,7 +97,7 @@ impl Builder<'_> {
         (inside, results)
     }
 
-    /// The types of a loop's results. None where its regions do not fit: then a mistake is recorded.
+    /// The types of a loop's results. Records a mistake and returns none if its regions do not fit.
     #[track_caller]
     fn loop_types(
         &self,

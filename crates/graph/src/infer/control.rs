@@ -3,8 +3,9 @@
 use super::{Violation, require};
 use crate::{ElementType, TensorType};
 
-/// `while` over values of the types `operands`: (C1) `condition` is one scalar `i1`; (C2) the types of the
-/// values that `body` hands to the next iteration are those of the operands; (C3) so are the results'.
+/// `while` over values of the types `operands`: (C1) `condition` is one scalar `i1`; (C2) the types
+/// of the values that `body` hands to the next iteration are those of the operands; (C3) so are the
+/// results'.
 ///
 /// # Errors
 /// The first constraint that is broken.

@@ -1,4 +1,4 @@
-//! Loops: what may be used where, and what is refused.
+//! Loops: the scope of values, and refusals.
 
 use super::{A, B, error, f32s, i32s, text};
 use crate::{ElementType, GraphError, Kernel, Module, ModuleBuilder, Op, Value};
@@ -80,7 +80,7 @@ fn a_loop_counts_in_32_bits() {
     let found = counted(most).unwrap();
     assert!(found.contains("dense<2147483647>"), "{found}");
     assert!(counted(most + 1).unwrap_err().message.contains("2147483648 iterations"));
-    // None are a loop, too.
+    // Zero iterations are a loop, too.
     assert!(counted(0).unwrap().contains("dense<0>"));
 }
 
@@ -112,6 +112,6 @@ fn kernels_inside_of_loops_are_found() {
     };
     let text = module.native(&choose).unwrap();
     assert!(text.contains("flow.dispatch @native_product::@native_product"), "{text}");
-    // What a loop carries, captures or returns is read by the compiler's code.
+    // The compiler's code reads the values that a loop carries, captures or returns.
     assert_eq!(module.native_arguments("main", &choose), [false, true, false, false]);
 }

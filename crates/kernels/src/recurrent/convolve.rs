@@ -9,7 +9,7 @@ use crate::error::KernelError;
 use crate::scratch::{Memory, reserve};
 use crate::simd::{Operation, Simd, dispatch};
 
-/// Channels that a task takes: neighbours in memory, in each token's row.
+/// Channels per task: a contiguous part of each token's row.
 const CHANNELS: usize = 256;
 
 /// Sizes of [`Kernels::convolve`].
@@ -17,7 +17,7 @@ const CHANNELS: usize = 256;
 pub struct Convolution {
     /// Channels.
     pub channels: usize,
-    /// Inputs that a token sees, its own among them: at least 2.
+    /// Inputs of a result, the token's own among them: at least 2.
     pub taps: usize,
 }
 
@@ -26,10 +26,11 @@ thread_local! {
 }
 
 impl Kernels {
-    /// A convolution of each channel with its own weights: `out[t, c] = Σ_j weight[c, j] · x[t − (taps − 1) + j, c]`, into
-    /// `out [T, channels]`; rows of padding become 0. Inputs before position 0 are zeros, those of earlier steps come from
-    /// `pool [N, taps − 1, channels]`, which keeps a sequence's last inputs, the oldest first. `x [T, channels]`,
-    /// `weight [channels, taps]`.
+    /// A convolution of each channel with its own weights: `out[t, c] = Σ_j weight[c, j] · x[t −
+    /// (taps − 1) + j, c]`, into `out [T, channels]`; rows of padding become 0. Inputs before
+    /// position 0 are zeros, those of earlier steps come from `pool [N, taps − 1, channels]`, which
+    /// keeps a sequence's last inputs, the oldest first. `x [T, channels]`, `weight [channels,
+    /// taps]`.
     ///
     /// # Errors
     /// If sizes do not fit together, or a token's sequence or slot does not exist.
@@ -55,7 +56,8 @@ impl Kernels {
         run(self.pool(), tokens * channels * taps, tasks, &|index| {
             let run = call.runs[index / blocks];
             let task = Task { call: &call, run, first: index % blocks * CHANNELS };
-            // SAFETY: an `Isa` in use is available, sizes were checked, and each task is alone with its channels.
+            // SAFETY: an `Isa` in use is available, sizes were checked, and each task is alone with
+            // its channels.
             unsafe { dispatch(isa, task) }
         });
         Ok(())
@@ -92,7 +94,7 @@ struct Call<'a> {
 // SAFETY: pool and out are borrowed for the whole call, and each task writes channels of its own.
 unsafe impl Sync for Call<'_> {}
 
-/// Some channels of a run.
+/// Some channels, for all tokens of a run.
 struct Task<'a> {
     call: &'a Call<'a>,
     run: Run,
@@ -131,7 +133,8 @@ impl Task<'_> {
         let taps = if TAPS == 0 { taps } else { TAPS };
         let count = CHANNELS.min(channels - self.first);
         let weights = reserve(memory, CHANNELS * (taps + 1) + POINTERS * taps);
-        // SAFETY: the scratch is as long as reserved, of whole lines before the pointers; rows have these channels.
+        // SAFETY: the scratch is as long as reserved, of whole lines before the pointers; rows have
+        // these channels.
         unsafe {
             let zeros = weights.add(CHANNELS * taps);
             zeros.write_bytes(0, CHANNELS);
@@ -167,7 +170,7 @@ impl Task<'_> {
         }
     }
 
-    /// `weights [taps, CHANNELS]` of the task's channels.
+    /// Writes the task's weights as `[taps, CHANNELS]`.
     ///
     /// # Safety
     /// There is space for them.
@@ -182,7 +185,7 @@ impl Task<'_> {
         }
     }
 
-    /// The channels of input number `index`, counted from the oldest that the run's first token sees.
+    /// The task's channels of input `index`; input 0 is the oldest one of the run's first token.
     ///
     /// # Safety
     /// The call is checked, and the run has this input.
@@ -203,7 +206,8 @@ impl Task<'_> {
         }
     }
 
-    /// Puts the last inputs into the pool, the oldest first: none is overwritten before it is read.
+    /// Writes the last inputs to the pool. The oldest goes first, so that each is read before it is
+    /// overwritten.
     ///
     /// # Safety
     /// As [`Self::convolve`]; nothing reads the inputs of earlier steps any more.
@@ -212,7 +216,8 @@ impl Task<'_> {
         let Convolution { channels, taps } = self.call.convolution;
         let tail = taps - 1;
         for index in 0..tail {
-            // SAFETY: rows of the pool and of the step have these channels; an input of the pool moves to another row.
+            // SAFETY: rows of the pool and of the step have these channels; an input of the pool
+            // moves to another row.
             unsafe {
                 let from = self.input(self.run.tokens + index, zeros);
                 let to = (self.run.slot * tail + index) * channels + self.first;

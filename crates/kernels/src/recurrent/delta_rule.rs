@@ -10,13 +10,13 @@ use crate::exponential::exponential;
 use crate::scratch::{Memory, reserve};
 use crate::simd::{Operation, Simd, dispatch};
 
-/// Vectors of a state's columns that a task takes: their sums, and what each row adds to, stay in registers.
+/// Vectors of columns per task: as many as keep all sums in the registers of AVX2.
 const VECTORS: usize = 2;
-/// Columns that a task takes.
+/// Columns per task.
 const COLUMNS: usize = 16 * VECTORS;
 
-/// From so many tokens on, a task works on a copy of its columns. In the pool their rows are a power of two apart, and
-/// push each other out of the innermost cache.
+/// Fewest tokens for which a task works on a copy of its columns. In the pool, rows are often a
+/// power of two apart and evict each other from the first-level cache.
 const COPIED: usize = 3;
 
 /// Sizes of [`Kernels::delta_rule`].
@@ -34,7 +34,7 @@ pub struct DeltaRule {
     pub per_channel: bool,
 }
 
-/// What [`Kernels::delta_rule`] reads.
+/// Operands of [`Kernels::delta_rule`].
 #[derive(Clone, Copy, Debug)]
 pub struct DeltaRuleOperands<'a> {
     /// `[T, key_heads, key_width]`, normalised and scaled.
@@ -43,10 +43,10 @@ pub struct DeltaRuleOperands<'a> {
     pub key: &'a [f32],
     /// `[T, key_heads, group, value_width]`.
     pub value: &'a [f32],
-    /// `[T, key_heads, group]` or, per channel, `[T, key_heads, group, key_width]`: the natural logarithm of what stays
-    /// of the state, at most 0.
+    /// `[T, key_heads, group]` or, per channel, `[T, key_heads, group, key_width]`: the natural
+    /// logarithm of the state's decay, at most 0.
     pub decay: &'a [f32],
-    /// `[T, key_heads, group]`: how far a value replaces what the state has under its key.
+    /// `[T, key_heads, group]`: the weight of a change; at 1, the value replaces the recalled one.
     pub beta: &'a [f32],
 }
 
@@ -55,10 +55,10 @@ thread_local! {
 }
 
 impl Kernels {
-    /// The gated delta rule: for each token, with `S [key_width, value_width]` the state of a value head,
-    /// `S ← exp(decay) · S`, `Δ = beta · (value − Sᵀ key)`, `S ← S + key ⊗ Δ`, `out = Sᵀ query`, into
-    /// `out [T, key_heads, group, value_width]`; rows of padding become 0. The states after the step replace those in
-    /// `pool [N, key_heads, group, key_width, value_width]`.
+    /// The gated delta rule: for each token, with `S [key_width, value_width]` the state of a value
+    /// head, `S ← exp(decay) · S`, `Δ = beta · (value − Sᵀ key)`, `S ← S + key ⊗ Δ`, `out = Sᵀ
+    /// query`, into `out [T, key_heads, group, value_width]`; rows of padding become 0. The states
+    /// after the step replace those in `pool [N, key_heads, group, key_width, value_width]`.
     ///
     /// # Errors
     /// If sizes do not fit together, or a token's sequence or slot does not exist.
@@ -87,7 +87,8 @@ impl Kernels {
             let (head, block) = (index / blocks, index % blocks);
             let run = call.runs[head / heads];
             let task = Task { call: &call, run, head: head % heads, first: block * COLUMNS };
-            // SAFETY: an `Isa` in use is available, sizes were checked, and each task is alone with its columns.
+            // SAFETY: an `Isa` in use is available, sizes were checked, and each task is alone with
+            // its columns.
             unsafe { dispatch(isa, task) }
         });
         Ok(())
@@ -125,7 +126,7 @@ struct Call<'a> {
 // SAFETY: pool and out are borrowed for the whole call, and each task writes columns of its own.
 unsafe impl Sync for Call<'_> {}
 
-/// Some columns of a head's state, through all tokens of a run.
+/// Some columns of a head's state, for all tokens of a run.
 struct Task<'a> {
     call: &'a Call<'a>,
     run: Run,
@@ -144,7 +145,7 @@ struct Block {
     rows: usize,
 }
 
-/// What a token does to a block.
+/// The operands of one token for a block.
 struct Factors {
     /// `[rows]` each.
     query: *const f32,
@@ -176,7 +177,8 @@ impl Task<'_> {
         let padded = key_width.next_multiple_of(16);
         let factors = reserve(memory, 2 * padded + key_width * COLUMNS);
         let copied = columns < COLUMNS || self.run.tokens >= COPIED;
-        // SAFETY: the pool has the slot, and the head's state in it; the scratch is as long as reserved.
+        // SAFETY: the pool has the slot, and the head's state in it; the scratch is as long as
+        // reserved.
         unsafe {
             let state = (self.run.slot * heads + self.head) * key_width * value_width + self.first;
             let there =
@@ -201,7 +203,7 @@ impl Task<'_> {
         }
     }
 
-    /// The token's factors, some of them in `scratch`.
+    /// The token's factors; decays and decayed keys go to `scratch`.
     ///
     /// # Safety
     /// As all functions of [`Simd`]; the scratch is twice as long as a key in whole vectors.
@@ -243,7 +245,7 @@ impl Task<'_> {
     }
 }
 
-/// One token: its result, and the state after it in the place of the one before.
+/// Computes one token: returns its result and updates the state.
 ///
 /// # Safety
 /// As all functions of [`Simd`]; the factors have the block's rows.
@@ -277,8 +279,8 @@ unsafe fn step<S: Simd>(
 }
 
 impl Block {
-    /// The sum of the rows, each times its factor: even rows and odd ones by themselves, so that an addition does not wait for
-    /// the one before.
+    /// The sum of the rows, each times its factor. Even and odd rows have separate sums, which
+    /// shortens the chain of additions.
     ///
     /// # Safety
     /// As all functions of [`Simd`]; there are as many factors as rows.
@@ -332,7 +334,7 @@ impl Block {
         }
     }
 
-    /// Copies the first `columns` of each row to the first `written` there, those that are missing as 0.
+    /// Copies `columns` of each row and fills up with zeros to `written` columns.
     ///
     /// # Safety
     /// As all functions of [`Simd`]; both blocks have these columns.
@@ -348,13 +350,13 @@ impl Block {
     }
 }
 
-/// The first `columns` values at an address, the others 0.
+/// Loads the first `columns` values; the others are 0.
 ///
 /// # Safety
 /// As all functions of [`Simd`].
 #[inline(always)]
 unsafe fn load<S: Simd>(from: *const f32, columns: usize) -> [S::Floats; VECTORS] {
-    // SAFETY: parts that are not there are not read.
+    // SAFETY: only the first `columns` values are read.
     unsafe {
         let mut values = [S::zero(); VECTORS];
         for (vector, value) in values.iter_mut().enumerate() {
@@ -371,7 +373,7 @@ unsafe fn load<S: Simd>(from: *const f32, columns: usize) -> [S::Floats; VECTORS
 unsafe fn store<S: Simd>(values: [S::Floats; VECTORS], to: *mut f32, columns: usize) {
     for (vector, value) in values.into_iter().enumerate() {
         let count = columns.saturating_sub(16 * vector);
-        // SAFETY: parts that are not there are not written.
+        // SAFETY: only the first `columns` values are written.
         unsafe { store_some::<S>(value, to.wrapping_add(16 * vector), count) };
     }
 }

@@ -1,9 +1,10 @@
-//! Kernels with a state per sequence: the short convolution, the gated delta rule, the selective scan.
+//! Kernels with a state per sequence: the short convolution, the gated delta rule, the selective
+//! scan.
 //!
-//! Columns of a state (of the delta rule), rows (of the scan) and channels (of the convolution) do not depend on
-//! each other. A task takes some of them through all tokens of a sequence, one token after the other. So a token's
-//! result is the same, bit by bit, wherever a prompt is cut into steps, whatever else is in a step and however many
-//! threads there are.
+//! The delta rule computes each column of a state by itself, the scan each row, the convolution
+//! each channel. A task takes some of them through all tokens of a sequence, token by token. So a
+//! token's bits depend neither on the chunks of a prompt, nor on the other sequences of a step, nor
+//! on the number of threads.
 
 mod convolve;
 mod delta_rule;
@@ -18,10 +19,10 @@ pub use scan::{Scan, ScanOperands};
 use crate::pool::Pool;
 use crate::simd::Simd;
 
-/// Multiplications from which other threads are worth their two microseconds.
+/// Fewest multiplications for which waking other threads, two microseconds, pays.
 const PARALLEL: usize = 1 << 14;
 
-/// Runs `task(0)` … `task(tasks − 1)`, which together do about `work` multiplications.
+/// Runs `task(0)` … `task(tasks − 1)`, about `work` multiplications in all.
 fn run(pool: &Pool, work: usize, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
     if work < PARALLEL {
         (0..tasks).for_each(task);
@@ -30,7 +31,7 @@ fn run(pool: &Pool, work: usize, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
     }
 }
 
-/// Zeros in the rows of `out [T, …]` whose tokens are padding.
+/// Zeroes the rows of `out [T, …]` whose tokens are padding.
 fn clear_padding(out: &mut [f32], positions: &[i32]) {
     let width = out.len() / positions.len().max(1);
     for (row, position) in out.chunks_exact_mut(width.max(1)).zip(positions) {
@@ -40,7 +41,7 @@ fn clear_padding(out: &mut [f32], positions: &[i32]) {
     }
 }
 
-/// That `found`, the length of the operand `name`, is the product of `sizes`.
+/// Checks that `found`, the length of the operand `name`, is the product of `sizes`.
 fn length(name: &str, found: usize, sizes: &[usize]) -> Result<(), String> {
     match product(sizes) == Some(found) {
         true => Ok(()),
@@ -48,7 +49,7 @@ fn length(name: &str, found: usize, sizes: &[usize]) -> Result<(), String> {
     }
 }
 
-/// That no size is 0.
+/// Checks that no size is 0.
 fn positive(sizes: &[usize], what: &dyn std::fmt::Debug) -> Result<(), String> {
     match sizes.contains(&0) {
         true => Err(format!("sizes of at least 1 expected: {what:?}")),
@@ -56,12 +57,12 @@ fn positive(sizes: &[usize], what: &dyn std::fmt::Debug) -> Result<(), String> {
     }
 }
 
-/// The product, within the address space.
+/// The product; none beyond the address space.
 fn product(factors: &[usize]) -> Option<usize> {
     factors.iter().try_fold(1usize, |product, &factor| product.checked_mul(factor))
 }
 
-/// Up to sixteen values, of `count` that are left; the other lanes 0.
+/// Loads the first `count` values, at most sixteen; the other lanes are 0.
 ///
 /// # Safety
 /// As all functions of [`Simd`].
@@ -77,7 +78,7 @@ unsafe fn load_some<S: Simd>(from: *const f32, count: usize) -> S::Floats {
     }
 }
 
-/// Stores up to sixteen lanes, where `count` values are left.
+/// Stores the first `count` lanes, at most sixteen.
 ///
 /// # Safety
 /// As all functions of [`Simd`].

@@ -1,16 +1,17 @@
-//! Which tokens of a step follow each other, and where their state is.
+//! The runs of a step: neighbouring tokens of one sequence, with the slot of their state.
 
 use super::product;
 
-/// Where the tokens of a step are, and where the states of their sequences are.
+/// The positions of a step's tokens and the state slots of their sequences.
 ///
-/// The tokens of a sequence are neighbours in a step, at consecutive positions. The token at position 0 starts from a state
-/// of zeros, whatever the slot holds; a sequence's first token in a step otherwise continues what the slot holds.
+/// The tokens of a sequence are neighbours in a step, at consecutive positions. The token at
+/// position 0 starts from a state of zeros; the slot's content is ignored. Any other first token of
+/// a run continues from the slot.
 #[derive(Clone, Copy, Debug)]
 pub struct StateAddresses<'a> {
     /// `[T]`: position in the sequence; -1 for padding.
     pub positions: &'a [i32],
-    /// `[T]`: row of `slots`; of no meaning for padding.
+    /// `[T]`: row of `slots`; ignored for padding.
     pub sequences: &'a [i32],
     /// `[S]`: slot of the pool of states. Slot 0 belongs to no sequence.
     pub slots: &'a [i32],
@@ -29,10 +30,11 @@ pub(super) struct Run {
 }
 
 impl StateAddresses<'_> {
-    /// The runs of a step whose pool has `length` values, those of a slot being of `sizes`.
+    /// The runs of a step over a pool of `length` values, in slots of `sizes`.
     ///
     /// # Errors
-    /// A pool that is not made of slots; tokens that do not exist, or that do not follow each other.
+    /// A pool of another size; positions, sequences or slots outside their range; two runs in one
+    /// slot.
     pub(super) fn runs(&self, length: usize, sizes: &[usize]) -> Result<Vec<Run>, String> {
         let slots = product(sizes).filter(|slot| *slot > 0 && length.is_multiple_of(*slot));
         let slots = slots.map(|slot| length / slot);
@@ -63,7 +65,7 @@ impl StateAddresses<'_> {
         Ok(runs)
     }
 
-    /// The run of one token.
+    /// A run of one token.
     fn first(&self, token: usize, slots: usize) -> Result<Run, String> {
         let (position, sequence) = (self.positions[token], self.sequences[token]);
         let Ok(start) = usize::try_from(position) else {
@@ -85,7 +87,7 @@ impl StateAddresses<'_> {
     }
 }
 
-/// That no two runs have one slot: they would have to wait for each other.
+/// Checks that each run has a slot of its own, since runs are computed in parallel.
 fn distinct(runs: &[Run]) -> Result<(), String> {
     let mut slots: Vec<(usize, usize)> = runs.iter().map(|run| (run.slot, run.token)).collect();
     slots.sort_unstable();

@@ -1,4 +1,5 @@
-//! The selective scan of Mamba 1 (Gu and Dao, arXiv 2312.00752) and Mamba 2 (Dao and Gu, arXiv 2405.21060).
+//! The selective scan of Mamba 1 (Gu and Dao, arXiv 2312.00752) and Mamba 2 (Dao and Gu, arXiv
+//! 2405.21060).
 
 use super::runs::{Run, StateAddresses};
 use super::{clear_padding, length, load_some, positive, run, store_some};
@@ -7,10 +8,11 @@ use crate::error::KernelError;
 use crate::exponential::exponential;
 use crate::simd::{Operation, Simd, dispatch};
 
-/// Rows of a state that a task takes: as many as there are lanes for their sums.
+/// Rows of a state per task: one lane of a vector for the sum of each.
 const ROWS: usize = 16;
 
-/// Sizes of [`Kernels::scan`]. Mamba 1 has a head of width 1 per channel, one group, and rates per element.
+/// Sizes of [`Kernels::scan`]. Mamba 1 has a head of width 1 per channel, one group, and rates per
+/// element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scan {
     /// Heads.
@@ -25,7 +27,7 @@ pub struct Scan {
     pub per_state: bool,
 }
 
-/// What [`Kernels::scan`] reads, in the letters of the papers.
+/// Operands of [`Kernels::scan`], in the letters of the papers.
 #[derive(Clone, Copy, Debug)]
 pub struct ScanOperands<'a> {
     /// `[T, heads, width]`.
@@ -34,16 +36,16 @@ pub struct ScanOperands<'a> {
     pub dt: &'a [f32],
     /// `[heads]` or, per state, `[heads, states]`: the rate of decay, at most 0.
     pub a: &'a [f32],
-    /// `[T, groups, states]`: what an input adds to a row.
+    /// `[T, groups, states]`: the input projection.
     pub b: &'a [f32],
-    /// `[T, groups, states]`: how a row is read.
+    /// `[T, groups, states]`: the output projection.
     pub c: &'a [f32],
 }
 
 impl Kernels {
-    /// The selective scan: for each token, with `S [width, states]` the state of a head,
-    /// `S ← exp(dt · a) · S + (dt · x) ⊗ b`, `y = S c`, into `out [T, heads, width]`; rows of padding become 0. The states
-    /// after the step replace those in `pool [N, heads, width, states]`.
+    /// The selective scan: for each token, with `S [width, states]` the state of a head, `S ←
+    /// exp(dt · a) · S + (dt · x) ⊗ b`, `y = S c`, into `out [T, heads, width]`; rows of padding
+    /// become 0. The states after the step replace those in `pool [N, heads, width, states]`.
     ///
     /// # Errors
     /// If sizes do not fit together, or a token's sequence or slot does not exist.
@@ -68,7 +70,8 @@ impl Kernels {
         run(self.pool(), work, tasks, &|index| {
             let run = call.runs[index / blocks];
             let task = Task { call: &call, run, first: index % blocks * ROWS };
-            // SAFETY: an `Isa` in use is available, sizes were checked, and each task is alone with its rows.
+            // SAFETY: an `Isa` in use is available, sizes were checked, and each task is alone with
+            // its rows.
             unsafe { dispatch(isa, task) }
         });
         Ok(())
@@ -103,7 +106,7 @@ struct Call<'a> {
 // SAFETY: pool and out are borrowed for the whole call, and each task writes rows of its own.
 unsafe impl Sync for Call<'_> {}
 
-/// Some rows of a state, through all tokens of a run.
+/// Some rows of a state, for all tokens of a run.
 struct Task<'a> {
     call: &'a Call<'a>,
     run: Run,
@@ -111,14 +114,14 @@ struct Task<'a> {
     first: usize,
 }
 
-/// What a token does to a row.
+/// The operands of one token for a row.
 struct Factors {
-    /// What stays of the row, where its elements decay at one rate.
+    /// The decay of the row, if its elements share a rate.
     decay: f32,
     dt: f32,
     /// `dt · x`.
     input: f32,
-    /// `[states]` of the row's head, where each element has its own rate.
+    /// `[states]` of the row's head, if each element has its own rate.
     rates: *const f32,
     /// `[states]` of the row's group.
     b: *const f32,
@@ -148,7 +151,7 @@ impl Task<'_> {
         let call = self.call;
         let Scan { heads, width, groups, states, .. } = call.scan;
         let rows = ROWS.min(heads * width - self.first);
-        // The last one again, where there are fewer.
+        // Rows beyond the last repeat it.
         let head: [usize; ROWS] =
             std::array::from_fn(|row| (self.first + row.min(rows - 1)) / width);
         let group = head.map(|head| head / (heads / groups));
@@ -179,7 +182,7 @@ impl Task<'_> {
                     c: call.operands.c[(token * groups + group[row]) * states..].as_ptr(),
                 };
                 let mut sums = [S::zero(); ROWS];
-                // Two rows at a time: one would wait for its own sum.
+                // Two rows at a time: the sum of one is a chain of dependent additions.
                 for row in (1..rows).step_by(2) {
                     let factors = [of_row(row - 1), of_row(row)];
                     let pool = pool.add((row - 1) * states);
@@ -197,7 +200,7 @@ impl Task<'_> {
     }
 }
 
-/// One token on `N` rows, which take the places of those before it. The lanes of a result add up to the row's result.
+/// Computes one token for `N` rows and updates them. The lanes of a result add up to the row's `y`.
 ///
 /// # Safety
 /// As all functions of [`Simd`]; rows and factors have `states` values.
@@ -241,7 +244,7 @@ unsafe fn step<S: Simd, const PER_STATE: bool, const N: usize>(
 }
 
 impl Factors {
-    /// Some elements of a row after the token, from those before it.
+    /// The elements of a row after the token.
     ///
     /// # Safety
     /// As all functions of [`Simd`].

@@ -20,7 +20,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
-/// Panics unless all results are right, and the same however the sequences are cut into steps.
+/// Panics unless all results are right, with equal bits for all cuts into steps.
 fn check(shape: Shape, lengths: &[usize], seed: u64) {
     let numbers = &mut Numbers(seed);
     let sequences = Sequences::new(shape, lengths, numbers);
@@ -41,7 +41,7 @@ fn check(shape: Shape, lengths: &[usize], seed: u64) {
         }
         equal(&sequences, &mixed, &sequences.run(three, &steps), 0..lengths.len(), isa);
         for sequence in 0..lengths.len() {
-            // Whole, token by token, and in chunks that some kernels take in another place.
+            // Whole, token by token, and in chunks of the two code paths of the delta rule.
             for chunk in [lengths[sequence].max(1), 1, 5] {
                 let alone = sequences.run(three, &sequences.alone(sequence, chunk));
                 equal(&sequences, &mixed, &alone, sequence..sequence + 1, isa);
@@ -58,7 +58,7 @@ fn near(found: &[f32], expected: &[f64], what: &str) {
     }
 }
 
-/// Panics unless both have the same bits, for some of the sequences.
+/// Panics unless both have equal bits for the sequences `which`.
 fn equal(
     sequences: &Sequences,
     found: &Results,
@@ -190,7 +190,7 @@ fn what_is_not_a_number_stays_in_its_sequence() {
     }
 }
 
-/// What must be refused, and the part of the message that says why.
+/// Panics unless the changed call is refused with `reason`.
 fn refused(shape: Shape, reason: &str, change: impl Fn(&mut Call)) {
     let numbers = &mut Numbers(9);
     let sequences = Sequences::new(shape, &[2], numbers);

@@ -25,7 +25,7 @@ impl Numbers {
         (self.next() >> 40) as f32 / (1u32 << 23) as f32 - 1.0
     }
 
-    /// The logarithm of what stays: all of it, nearly all, some, or nothing.
+    /// The logarithm of a decay: to all of the state, nearly all, a part, or nothing.
     fn decay(&mut self) -> f32 {
         let scale = [0.0, 0.01, 1.0, 1.0, 100.0][self.below(5)];
         -scale * self.float().abs()
@@ -216,7 +216,7 @@ pub struct Sequences {
 /// A token of a step: its sequence and position; none for padding.
 pub type Token = Option<(usize, usize)>;
 
-/// What is left after some steps.
+/// The results of some steps.
 pub struct Results {
     /// `[sequence][position]`: the token's result.
     pub out: Vec<Vec<Vec<f32>>>,
@@ -232,7 +232,7 @@ impl Sequences {
         Self { shape, tokens, shared }
     }
 
-    /// The slot of a sequence: none has 0, and some have nobody.
+    /// The slot of a sequence. Slot 0 and odd slots belong to none.
     pub fn slot(&self, sequence: usize) -> usize {
         2 * (self.tokens.len() - sequence)
     }
@@ -247,7 +247,7 @@ impl Sequences {
         &pool[self.slot(sequence) * width..][..width]
     }
 
-    /// Runs these steps over a pool full of what is not a number.
+    /// Runs these steps over a pool full of NaNs.
     pub fn run(&self, kernels: &Kernels, steps: &[Vec<Token>]) -> Results {
         let mut results = Results {
             out: vec![Vec::new(); self.tokens.len()],
@@ -265,7 +265,7 @@ impl Sequences {
     }
 
     fn step(&self, kernels: &Kernels, number: usize, step: &[Token], results: &mut Results) {
-        // Which row a sequence has changes from step to step; the last row is not used.
+        // A sequence's row changes from step to step; the last row is unused.
         let count = self.tokens.len();
         let row = |sequence: usize| (sequence + number) % count;
         let mut slots = vec![0; count + 1];

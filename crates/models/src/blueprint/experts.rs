@@ -69,7 +69,7 @@ impl At<'_> {
     }
 
     /// The networks of all experts at `experts` below this place, however they are stored: in a list with
-    /// `names` for their projections, in `gate_up_proj` and `down_proj`, or stacked one projection each as
+    /// `names` for their projections, in `gate_up_proj` and `down_proj` of either order, or stacked one projection each as
     /// MLX stores them (`switch_mlp`).
     pub fn expert_networks(
         &self,
@@ -80,7 +80,7 @@ impl At<'_> {
         let [gate, up, down] = names;
         let (model, features) = (MODEL.of(sizes.hidden), FEATURE.of(experts.features));
         let stack = |place: usize, name: &str, rows: Dimension, columns: Dimension| {
-            self.stack(experts.experts, place, name, [rows, columns])
+            self.stack(experts, place, name, [rows, columns])
         };
         ExpertNetworks {
             gate: stack(0, gate, features, model),
@@ -102,7 +102,7 @@ impl At<'_> {
     ) -> ExpertNetworks {
         let (model, features) = (MODEL.of(sizes.hidden), FEATURE.of(experts.features));
         let stack = |place: usize, [rows, columns]: [Dimension; 2]| {
-            self.alternating(experts.experts, place, rows, columns)
+            self.alternating(experts, place, rows, columns)
         };
         let [gate, up, down] =
             [(0, [features, model]), (1, [features, model]), (2, [model, features])]
@@ -120,11 +120,12 @@ impl At<'_> {
     /// Projection number `place` `[X, rows, columns]` and its bias `[X · rows]`.
     fn alternating(
         &self,
-        experts: usize,
+        sizes: &ExpertSizes,
         place: usize,
         rows: Dimension,
         columns: Dimension,
     ) -> (Param, Param) {
+        let ExpertSizes { experts, choices, .. } = *sizes;
         let (out, input, name) = (rows.size, columns.size, EXPERT_NAMES[place]);
         let (tensor, all, runs) = match place {
             2 => ("down_proj", out, Rows::all(experts * out)),
@@ -144,7 +145,7 @@ impl At<'_> {
         ];
         let dimensions = [EXPERT.of(experts), rows, columns];
         (
-            self.blueprint.layouts(apart("weight"), dimensions, weight),
+            self.blueprint.stack(apart("weight"), dimensions, weight, choices),
             self.blueprint.values(apart("bias"), [rows.label.of(experts * out)], bias),
         )
     }
@@ -152,11 +153,12 @@ impl At<'_> {
     /// Projection number `place` (gate, up, down) of all experts, `[X, rows, columns]`.
     fn stack(
         &self,
-        experts: usize,
+        sizes: &ExpertSizes,
         place: usize,
         name: &str,
         [rows, columns]: [Dimension; 2],
     ) -> Param {
+        let ExpertSizes { experts, choices, .. } = *sizes;
         let (out, input) = (rows.size, columns.size);
         let one =
             |n: usize| Piece::whole(self.name(&format!("experts.{n}.{name}.weight")), [out, input]);
@@ -166,14 +168,25 @@ impl At<'_> {
             _ => Piece::whole(self.name("experts.gate_up_proj"), [experts, 2 * out, input])
                 .only(Rows::every(2 * out, experts, place * out, out)),
         };
+        // Only the shape tells whether the fused tensors are stored [X, in, out].
+        let turned = match place {
+            2 => Piece::transposed(self.name("experts.down_proj"), [experts, input, out]),
+            _ => Piece::transposed(self.name("experts.gate_up_proj"), [experts, input, 2 * out])
+                .only(Rows::every(2 * out, experts, place * out, out)),
+        };
         let stacked = |folder: &str| {
             let tensor = self.name(&format!("{folder}.{}.weight", EXPERT_NAMES[place]));
             Layout::from(Piece::whole(tensor, [experts, out, input]))
         };
-        let layouts =
-            vec![list, fused.into(), stacked("switch_mlp"), stacked("experts.switch_glu")];
+        let layouts = vec![
+            list,
+            fused.into(),
+            turned.into(),
+            stacked("switch_mlp"),
+            stacked("experts.switch_glu"),
+        ];
         let name = self.name(&format!("experts.{name}.weight"));
-        self.blueprint.layouts(name, [EXPERT.of(experts), rows, columns], layouts)
+        self.blueprint.stack(name, [EXPERT.of(experts), rows, columns], layouts, choices)
     }
 
     /// A part `name` whose share is `sigmoid(gate(x))`, `gate [1, D]`.

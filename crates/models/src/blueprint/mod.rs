@@ -25,7 +25,9 @@ use crate::parts::{
 };
 use crate::reading::{Read, SIZE_LIMIT};
 use crate::source::{Layout, Piece, Root, Rows};
-use crate::{Decoder, Embedding, ModelError, Param, ParamTable, State, StateEntry, StateKind};
+use crate::{
+    Decoder, Embedding, ModelError, Need, Param, ParamTable, State, StateEntry, StateKind,
+};
 use stablemate_checkpoint::RawConfig;
 use stablemate_graph::Dimension;
 use std::cell::RefCell;
@@ -154,6 +156,26 @@ impl Blueprint {
         params.declare(name.into(), dimensions.into(), layouts, false)
     }
 
+    /// Declares a stack of matrices, of which a token needs `choices`, that checkpoints hold in one of these layouts.
+    pub fn stack(
+        &self,
+        name: impl Into<String>,
+        dimensions: [Dimension; 3],
+        layouts: Vec<Layout>,
+        choices: usize,
+    ) -> Param {
+        let stack = self.layouts(name, dimensions, layouts);
+        self.tables.borrow_mut().params.needs(stack, Need::Choices(choices));
+        stack
+    }
+
+    /// Declares a table, of which a token needs a row.
+    pub fn table(&self, name: impl Into<String>, dimensions: [Dimension; 2]) -> Param {
+        let table = self.param(name, dimensions);
+        self.tables.borrow_mut().params.needs(table, Need::Row);
+        table
+    }
+
     /// Declares a parameter that is used element by element, in f32.
     pub fn values(
         &self,
@@ -215,7 +237,7 @@ impl Blueprint {
         }
         let Names { embedding, norm, head, .. } = sizes.names;
         let shape = [VOCABULARY.of(sizes.vocabulary), MODEL.of(sizes.hidden)];
-        let table = self.param(format!("{embedding}.weight"), shape);
+        let table = self.table(format!("{embedding}.weight"), shape);
         let norm = self.at("").norm(norm, sizes);
         let bias = format!("{head}.bias");
         let head_bias = sizes
@@ -228,6 +250,9 @@ impl Blueprint {
         let Tables { mut params, states, needs_lengths, ropes, roots, ignored } =
             self.tables.take();
         params.set_roots(roots, ignored);
+        if head == table {
+            params.needs(head, Need::Whole);
+        }
         let stretched = |n| ropes.iter().map(|rope| rope.context(n)).max().unwrap_or(n);
         Ok(Decoder {
             model_type: self.config.model_type()?,
@@ -245,6 +270,7 @@ impl Blueprint {
             params,
             states,
             needs_lengths,
+            recomputed_beyond: None,
         })
     }
 }

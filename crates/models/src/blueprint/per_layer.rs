@@ -30,7 +30,7 @@ impl Blueprint {
         let all = LAYER.of(sizes.layers * width);
         let table = at.name("embed_tokens_per_layer.weight");
         Ok(Some(PerLayer {
-            table: self.param(table, [VOCABULARY.of(rows), all]),
+            table: self.table(table, [VOCABULARY.of(rows), all]),
             projection: at.linear("per_layer_model_projection", all, MODEL.of(sizes.hidden), false),
             norm: at.norm_over("per_layer_projection_norm", sizes, [PART.of(width)]),
             layers: sizes.layers,

@@ -24,6 +24,9 @@ pub struct DeltaSizes {
     pub value_dim: usize,
     /// `W`: `linear_conv_kernel_dim`.
     pub taps: usize,
+    /// The checkpoint has the first value heads of all key heads first, then the second ones, as GGUF
+    /// files do: `linear_value_heads_tiled`. Else the value heads of a key head are neighbours.
+    pub tiled: bool,
 }
 
 impl DeltaSizes {
@@ -48,7 +51,24 @@ impl DeltaSizes {
             key_dim: size("linear_key_head_dim", defaults.key_dim)?,
             value_dim: size("linear_value_head_dim", defaults.value_dim)?,
             taps,
+            tiled: config.flag("linear_value_heads_tiled", defaults.tiled)?,
         })
+    }
+
+    /// The rows of all value heads, `width` each from `start` on, as neighbours of their key head.
+    fn value_rows(&self, start: usize, width: usize) -> Vec<Rows> {
+        let Self { key_heads, group, .. } = *self;
+        if !self.tiled {
+            return vec![Rows::range(start, key_heads * group * width)];
+        }
+        let of_key_head = |n| Rows::every(key_heads * width, group, start + n * width, width);
+        (0..key_heads).map(of_key_head).collect()
+    }
+
+    /// The rows of queries and keys, then those of values.
+    fn channel_rows(&self) -> Vec<Rows> {
+        let keys = 2 * self.key_heads * self.key_dim;
+        [vec![Rows::range(0, keys)], self.value_rows(keys, self.value_dim)].concat()
     }
 
     /// `K·G`.
@@ -66,15 +86,19 @@ impl At<'_> {
     /// A gated delta net whose projections `in_proj_qkv`, `in_proj_z`, `in_proj_b` and `in_proj_a` stand
     /// apart.
     pub fn delta_net(&self, sizes: &Sizes, delta: &DeltaSizes) -> DeltaNet {
-        let model = MODEL.of(sizes.hidden);
-        let heads = HEAD.of(delta.heads());
-        let values = MIXED.of(delta.heads() * delta.value_dim);
-        let projection = |name: &str, rows: Dimension| self.linear(name, rows, model, false);
+        let (heads, width) = (HEAD.of(delta.heads()), delta.value_dim);
+        let values = MIXED.of(delta.heads() * width);
+        let projection = |name: &str, rows: Dimension, order: Vec<Rows>| {
+            let tensor = self.name(&format!("{name}.weight"));
+            let layout = ordered(Piece::whole(&tensor, [rows.size, sizes.hidden]), &order);
+            let dimensions = [rows, MODEL.of(sizes.hidden)];
+            Linear { weight: self.blueprint.layouts(tensor, dimensions, vec![layout]), bias: None }
+        };
         let projections = [
-            projection("in_proj_qkv", CHANNEL.of(delta.channels())),
-            projection("in_proj_z", values),
-            projection("in_proj_b", heads),
-            projection("in_proj_a", heads),
+            projection("in_proj_qkv", CHANNEL.of(delta.channels()), delta.channel_rows()),
+            projection("in_proj_z", values, delta.value_rows(0, width)),
+            projection("in_proj_b", heads, delta.value_rows(0, 1)),
+            projection("in_proj_a", heads, delta.value_rows(0, 1)),
         ];
         self.delta_net_of(sizes, delta, projections)
     }
@@ -114,12 +138,13 @@ impl At<'_> {
         delta: &DeltaSizes,
         [mixed, gate, beta, step]: [Linear; 4],
     ) -> DeltaNet {
-        let DeltaSizes { key_heads, group, key_dim, value_dim, taps } = *delta;
+        let DeltaSizes { key_heads, group, key_dim, value_dim, taps, tiled } = *delta;
         let (heads, values) = (delta.heads(), VALUE_DIM.of(value_dim));
+        let order = delta.value_rows(0, 1);
+        let stored = |name: &str| ordered(Piece::whole(self.name(name), [heads]), &order);
         let of_heads = |name: &str, layouts: Vec<Layout>| {
             self.blueprint.values(self.name(name), [HEAD.of(heads)], layouts)
         };
-        let rate = |name: &str| Piece::whole(self.name(name), [heads]).into();
         let norm = Sizes { norm: NormKind::Rms, norm_bias: false, ..*sizes };
         let matrix = [KV_HEAD.of(key_heads), GROUP.of(group), HEAD_DIM.of(key_dim), values];
         DeltaNet {
@@ -127,13 +152,14 @@ impl At<'_> {
             group,
             key_dim,
             value_dim,
+            tiled,
             mixed,
             gate,
             beta,
             step,
-            taps: self.taps("conv1d", delta.channels(), taps),
-            rate: of_heads("A_log", vec![rate("A_log"), rate("A")]),
-            step_bias: of_heads("dt_bias", Vec::new()),
+            taps: self.taps_of("conv1d", [delta.channels(), taps], &delta.channel_rows()),
+            rate: of_heads("A_log", vec![stored("A_log"), stored("A")]),
+            step_bias: of_heads("dt_bias", vec![stored("dt_bias")]),
             norm: self.norm_over("norm", &norm, [values]),
             output: self.linear(
                 "out_proj",
@@ -169,9 +195,14 @@ impl At<'_> {
     /// The weights `name.weight [C, W]` of a convolution per channel, stored `[C, 1, W]` by PyTorch,
     /// `[C, W, 1]` by MLX and `[C, W]` by GGUF.
     pub fn taps(&self, name: &str, channels: usize, taps: usize) -> Param {
+        self.taps_of(name, [channels, taps], &[Rows::all(channels)])
+    }
+
+    /// The same with channels in another order.
+    fn taps_of(&self, name: &str, [channels, taps]: [usize; 2], order: &[Rows]) -> Param {
         let name = self.name(&format!("{name}.weight"));
         let stored =
-            |shape: Vec<usize>| Layout::from(Piece::viewed(&name, shape, [channels, taps]));
+            |shape: Vec<usize>| ordered(Piece::viewed(&name, shape, [channels, taps]), order);
         let layouts = vec![
             stored(vec![channels, 1, taps]),
             stored(vec![channels, taps, 1]),
@@ -189,6 +220,14 @@ impl At<'_> {
     /// Per-sequence state of this layer.
     pub fn sequence_state(&self, name: &str, dimensions: Vec<Dimension>) -> State {
         self.blueprint.sequence_state(format!("state.{}.{name}", self.n), dimensions)
+    }
+}
+
+/// The rows of a tensor in this order; the tensor as it stands if that is all of it.
+fn ordered(whole: Piece, order: &[Rows]) -> Layout {
+    match order {
+        [all] if *all == whole.rows => whole.into(),
+        _ => Layout(order.iter().map(|rows| whole.clone().only(*rows)).collect()),
     }
 }
 

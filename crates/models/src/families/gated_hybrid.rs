@@ -47,7 +47,14 @@ impl Mixers {
         let schedule = |n: usize| if (n + 1) % interval == 0 { FULL } else { LINEAR }.to_string();
         let known = [FULL, LINEAR];
         let types = schedules::layer_types(config, sizes.layers, &known, schedule)?;
-        let delta = DeltaSizes { key_heads: 16, group, key_dim: 128, value_dim: 128, taps: 4 };
+        let delta = DeltaSizes {
+            key_heads: 16,
+            group,
+            key_dim: 128,
+            value_dim: 128,
+            taps: 4,
+            tiled: false,
+        };
         let delta = DeltaSizes::read(&m.at(""), delta)?;
         let bias = AttentionBias::all(config.flag("attention_bias", false)?);
         Ok(Self { sizes: *sizes, delta, rope, bias, types, make })

@@ -50,7 +50,7 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
     }
     let positions = config.size_or("n_positions", 1 << 30, 1024)?;
     let (width, model) = (sizes.hidden, MODEL.of(sizes.hidden));
-    let table = m.param("transformer.wpe.weight", [VOCABULARY.of(positions), model]);
+    let table = m.table("transformer.wpe.weight", [VOCABULARY.of(positions), model]);
     let decoder = m.decoder(&sizes, |layer| {
         let at = layer.at("attn");
         let fused = |rows, part| convolution(&at, "c_attn", [rows, model], 3, part);

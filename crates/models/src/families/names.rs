@@ -41,12 +41,16 @@ const ALIASES: &[Alias] = &[
     alias(TypeWithKey("mistral", "layer_types"), "ministral", "{}"),
     alias(Type("qwen2_vl_text"), "qwen2", QWEN2_VL),
     alias(Type("qwen2_5_vl_text"), "qwen2", QWEN2_VL),
+    alias(Type("qwen3_vl_moe_text"), "qwen3_moe", QWEN3_VL_MOE),
     alias(Type("qwen3_vl_text"), "qwen3", r#"{"rope_theta": 500000.0}"#),
     alias(Class("LlamaForCausalLM"), "llama", "{}"),
     alias(Class("MistralForCausalLM"), "mistral", "{}"),
     alias(Class("Qwen2ForCausalLM"), "qwen2", "{}"),
     alias(Class("Qwen3ForCausalLM"), "qwen3", "{}"),
 ];
+
+/// The reference renormalises always.
+const QWEN3_VL_MOE: &str = r#"{"rope_theta": 500000.0, "norm_topk_prob": true}"#;
 
 const QWEN2_VL: &str =
     r#"{"rope_theta": 1000000.0, "rms_norm_eps": 1e-5, "max_window_layers": 80}"#;

@@ -6,6 +6,7 @@
 use super::{AttentionBias, Blueprint, Decoder, ModelError, RopeReading, schedules};
 use crate::Style;
 use crate::dimensions::{KEY, MIXED, MODEL, QUERY, VALUE};
+use crate::parts::rope::Frequencies;
 use crate::source::Rows;
 
 pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
@@ -19,7 +20,12 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
     let span = schedules::window_if(config, config.get("sliding_window")?)?;
     let (query, key) = (sizes.heads * sizes.head_dim, sizes.kv_heads * sizes.head_dim);
     let model = MODEL.of(sizes.hidden);
-    m.decoder(&sizes, |layer| {
+    // The reference computes a sequence again when it outgrows the short factors.
+    let recomputed_beyond = match &rope.frequencies {
+        Frequencies::Long(long) => Some(long.original),
+        _ => None,
+    };
+    let decoder = m.decoder(&sizes, |layer| {
         let at = layer.at("self_attn");
         let projection = |part, rows, start: usize, length: usize| {
             let all = (query + 2 * key, Rows::range(start, length));
@@ -36,5 +42,6 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
         );
         let network = layer.at("mlp").gated_fused(&sizes);
         Ok(layer.pre_norm(&sizes, attention.rotary(&rope).span(span), network))
-    })
+    })?;
+    Ok(Decoder { recomputed_beyond, ..decoder })
 }

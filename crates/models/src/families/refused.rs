@@ -74,8 +74,6 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     ("minimax_m2", "it is not described yet"),
     ("olmoe", "it is not described yet; olmo2 is"),
     ("phimoe", "its choice of experts by thresholds is not a router here"),
-    ("qwen3_vl_moe", "it is not described yet; qwen3_moe is"),
-    ("qwen3_vl_moe_text", "it is not described yet; qwen3_moe is"),
     ("sarvam_moe", "it is not described yet"),
     ("solar_open", "it is not described yet"),
     ("step3p5", "its bounds behind the activation are not a part here"),
@@ -83,7 +81,6 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     // Latent attention.
     ("axk1", "it is not described yet; deepseek_v3 is"),
     ("glm4_moe_lite", "it is not described yet; deepseek_v3 is"),
-    ("kimi_k25", "it is not described yet; kimi_k2 is"),
     ("longcat_flash", "experts that pass their input on are not a part here"),
     ("mistral4", "it is not described yet; ministral3 is"),
     ("sarvam_mla", "it is not described yet; deepseek_v3 is"),

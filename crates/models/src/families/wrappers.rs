@@ -42,6 +42,7 @@ pub(super) const WRAPPERS: &[Wrapper] = &[
     },
     Wrapper { model_type: "gemma4", text: "gemma4_text", tied: true, ..PLAIN },
     Wrapper { model_type: "gemma4_unified", text: "gemma4_unified_text", tied: true, ..PLAIN },
+    Wrapper { model_type: "kimi_k25", text: "deepseek_v3", ..PLAIN },
     Wrapper { model_type: "mistral3", text: "mistral", tied: true, ..PLAIN },
     Wrapper {
         model_type: "qwen2_5_vl",
@@ -54,6 +55,7 @@ pub(super) const WRAPPERS: &[Wrapper] = &[
     Wrapper { model_type: "qwen3_5", text: "qwen3_5_text", ..PLAIN },
     Wrapper { model_type: "qwen3_5_moe", text: "qwen3_5_moe_text", ..PLAIN },
     Wrapper { model_type: "qwen3_vl", text: "qwen3_vl_text", ..PLAIN },
+    Wrapper { model_type: "qwen3_vl_moe", text: "qwen3_vl_moe_text", ..PLAIN },
 ];
 
 /// Keys of wrappers that say nothing about the text model.
@@ -66,8 +68,10 @@ const KEYS: &[&str] = &[
     "eoa_token_index",
     "eoi_token_id",
     "eoi_token_index",
+    "ignore_index",
     "image_token_id",
     "image_token_index",
+    "media_placeholder_token_id",
     "mm_tokens_per_image",
     "multimodal_projector_bias",
     "projector_hidden_act",
@@ -111,6 +115,7 @@ const SENSES: &[&str] = &[
     "*embed_vision.*",
     "*embed_audio.*",
     "*multi_modal_projector.*",
+    "mm_projector.*",
     "*vision_embedder.*",
 ];
 

@@ -9,11 +9,12 @@ use stablemate_graph::{
 /// Rows of inputs: one of zeros, then the tails of all sequences, then the step's.
 const SOURCE: Label = Label("Source");
 
-/// A convolution of each channel with its own `W ≥ 2` weights over its last `W` inputs:
-/// `y[t, c] = Σ_j weight[c, j] · x[t − (W − 1) + j, c]`. Inputs before position 0 are zeros; those of earlier steps come from the
-/// pool, which keeps a sequence's last `W − 1` inputs, the oldest first.
+/// A convolution of each channel with its own `W ≥ 2` weights over its last `W` inputs: `y[t, c] =
+/// Σ_j weight[c, j] · x[t − (W − 1) + j, c]`. Inputs before position 0 are zeros; those of earlier
+/// steps come from the pool, which keeps a sequence's last `W − 1` inputs, the oldest first.
 ///
-/// `pool [N, W − 1, C]`, `x [T, C]` f32, `weight [C, W]` f32 → `y [T, C]` and the pool with the inputs of the step.
+/// `pool [N, W − 1, C]`, `x [T, C]` f32, `weight [C, W]` f32 → `y [T, C]` and the pool with the
+/// inputs of the step.
 pub fn convolve<'b>(
     pool: Value<'b>,
     x: Value<'b>,
@@ -42,7 +43,7 @@ pub fn convolve<'b>(
     (results[0], results[1])
 }
 
-/// Which inputs each token sees, as rows of the [`SOURCE`].
+/// The windows of all tokens, as rows of the [`SOURCE`].
 struct Windows<'b> {
     builder: &'b Builder<'b>,
     addresses: StateAddresses<'b>,
@@ -55,7 +56,7 @@ struct Windows<'b> {
 }
 
 impl<'b> Windows<'b> {
-    /// Inputs that a tail keeps.
+    /// Inputs in a tail: `W − 1`.
     fn tail(&self) -> usize {
         self.taps.size.saturating_sub(1)
     }
@@ -69,7 +70,7 @@ impl<'b> Windows<'b> {
         zeros.concatenate(&[tails, x.relabel(TOKEN, SOURCE)], SOURCE).named("source")
     }
 
-    /// `[T, W]`: the rows of the inputs that each token sees, the oldest first.
+    /// `[T, W]`: the rows of each token's inputs, the oldest first.
     fn rows(&self) -> Value<'b> {
         let StateAddresses { positions, sequences, .. } = self.addresses;
         let (builder, tail) = (self.builder, self.tail());
@@ -86,7 +87,7 @@ impl<'b> Windows<'b> {
         before.select(builder.integer(0), row).named("rows")
     }
 
-    /// `[T]`: how many of the `W − 1` tokens before each are in the step and of its sequence.
+    /// `[T]`: the number of tokens, up to `W − 1`, that precede each in its run.
     fn run(&self) -> Value<'b> {
         let StateAddresses { positions, sequences, .. } = self.addresses;
         let zero = self.builder.integer(0);
@@ -101,7 +102,7 @@ impl<'b> Windows<'b> {
         run.named("run")
     }
 
-    /// `values [T]` of the token `back` tokens before each; -1 where there is none.
+    /// `values [T]` of the token `back` places before each; -1 before the first.
     fn earlier(&self, values: Value<'b>, back: usize) -> Value<'b> {
         let count = self.tokens.size;
         let missing = TensorType::new(ElementType::I32, [TOKEN.of(back.min(count))]);
@@ -112,7 +113,8 @@ impl<'b> Windows<'b> {
         missing.concatenate(&[values.slice(TOKEN, 0..count - back)], TOKEN)
     }
 
-    /// `[S, W − 1]`: the rows of each sequence's last inputs, given the `rows [T, W]` of each token's.
+    /// `[S, W − 1]`: the rows of each sequence's last inputs, given the `rows [T, W]` of each
+    /// token's.
     fn tails(&self, rows: Value<'b>) -> Value<'b> {
         let StateAddresses { positions, sequences, .. } = self.addresses;
         let builder = self.builder;

@@ -13,15 +13,19 @@ pub struct DeltaRule<'b> {
     pub key: Value<'b>,
     /// `[T, K, G, E]`.
     pub value: Value<'b>,
-    /// `[T, K, G]`, or per key channel `[T, K, G, H]`: the natural logarithm of what stays of the state, ≤ 0.
+    /// `[T, K, G]`, or per key channel `[T, K, G, H]`: the natural logarithm of the state's decay,
+    /// ≤ 0.
     pub decay: Value<'b>,
-    /// `[T, K, G]`: how far a value replaces what the state has under its key.
+    /// `[T, K, G]`: the weight of a change; at 1, the value replaces the recalled one.
     pub beta: Value<'b>,
 }
 
-/// The gated delta rule (Yang et al., arXiv 2412.06464; with a decay per channel as in Kimi Linear, arXiv
-/// 2510.26692). For each token, with `S [H, E]` the state of a value head:
-/// `S ← exp(decay) · S`, `Δ = beta · (value − Sᵀ key)`, `S ← S + key ⊗ Δ`, `out = Sᵀ query`.
+/// The gated delta rule (Yang et al., arXiv 2412.06464; with a decay per channel as in Kimi Linear,
+/// arXiv 2510.26692). For each token, with `S [H, E]` the state of a value head:
+/// - `S ← exp(decay) · S`
+/// - `Δ = beta · (value − Sᵀ key)`
+/// - `S ← S + key ⊗ Δ`
+/// - `out = Sᵀ query`
 ///
 /// `pool [N, K, G, H, E]` → `out [T, K, G, E]` and the pool with the states after the step.
 pub fn delta_rule<'b>(

@@ -1,20 +1,20 @@
-//! What the kernels with a state per sequence share: its addresses, and the loop over a step's tokens.
+//! The parts that all kernels with per-sequence state share: addresses, and the loop over tokens.
 
 use crate::dimensions::{INDEX, SEQUENCE, STATE_SLOT, TOKEN};
 use stablemate_graph::{Builder, Dimension, Direction, ElementType, Literal, TensorType, Value};
 
-/// Where the tokens of a step are, and where the states of their sequences are.
+/// The positions of a step's tokens and the state slots of their sequences.
 ///
-/// The tokens of a sequence are neighbours in a step, in the order of their positions. The token at position 0
-/// starts from a state of zeros, whatever the slot holds. Each other token continues after the one before it: in
-/// the step, or, for a sequence's first token in the step, in the slot.
+/// The tokens of a sequence are neighbours in a step, at consecutive positions. The token at
+/// position 0 starts from a state of zeros; the slot's content is ignored. A sequence's first token
+/// in a step otherwise continues from the slot, and each later token from the one before it.
 #[derive(Clone, Copy, Debug)]
 pub struct StateAddresses<'b> {
     /// `[T]` i32: position in the sequence; -1 for padding.
     pub positions: Value<'b>,
     /// `[T]` i32: row of `slots`.
     pub sequences: Value<'b>,
-    /// `[S]` i32: slot of the state pools; 0, which no sequence owns, in rows that are not used.
+    /// `[S]` i32: slot of the state pools. Unused rows have slot 0, which belongs to no sequence.
     pub slots: Value<'b>,
 }
 
@@ -35,8 +35,9 @@ impl<'b> StateAddresses<'b> {
     }
 }
 
-/// Runs `step` on each token in turn. It gets the token's number (a scalar i32) and the state `[…]` before it, and returns
-/// the token's result, of the dimensions `out`, and the state after it. → results `[T, out…]`, pool `[N, …]`.
+/// Runs `step` on each token in turn: from the token's number (a scalar i32) and the state `[…]`
+/// before it to the token's result `[out…]` and the state after it. → results `[T, out…]`, pool
+/// `[N, …]`.
 pub(super) fn recur<'b>(
     builder: &'b Builder<'b>,
     pool: Value<'b>,
@@ -51,7 +52,7 @@ pub(super) fn recur<'b>(
         let position = addresses.positions.take(TOKEN, index).named("position");
         let sequence = addresses.sequences.take(TOKEN, index).named("sequence");
         let stored = states.take(SEQUENCE, sequence).named("stored");
-        // Padding starts from zeros, too: what it computes stays finite.
+        // Padding starts from zeros, too, so that its results stay finite.
         let first = position.compare(Direction::Le, zero);
         let before = first.select(builder.scalar(0.0).broadcast(&stored.ty().dimensions), stored);
         let (result, after) = step(index, before.named("before"));

@@ -4,9 +4,11 @@ use super::recurrence::{StateAddresses, recur};
 use crate::dimensions::TOKEN;
 use stablemate_graph::{Dimension, Kernel, Label, Value};
 
-/// The inputs of [`scan`], all f32, in the letters of the papers. Labels of dimensions are the caller's.
+/// The inputs of [`scan`], all f32, in the letters of the papers. Labels of dimensions are the
+/// caller's.
 ///
-/// Mamba 1 has a head per channel: `P` and `G` are left out, and a head's state elements decay each at its own rate.
+/// Mamba 1 has a head per channel: `P` and `G` are left out, and each element of a head's state has
+/// its own rate of decay.
 #[derive(Clone, Copy, Debug)]
 pub struct Scan<'b> {
     /// `[T, H, P]`, in Mamba 1 `[T, H]`.
@@ -15,17 +17,19 @@ pub struct Scan<'b> {
     pub dt: Value<'b>,
     /// `[H]`, in Mamba 1 `[H, Z]`: the rate of decay, negative.
     pub a: Value<'b>,
-    /// `[T, G, Z]`, in Mamba 1 `[T, Z]`: what an input adds to a state. `H` is a multiple of `G`; neighbouring heads share
-    /// a group.
+    /// `[T, G, Z]`, in Mamba 1 `[T, Z]`: the input projection. `H` is a multiple of `G`;
+    /// neighbouring heads share a group.
     pub b: Value<'b>,
-    /// `[T, G, Z]`, in Mamba 1 `[T, Z]`: how a state is read.
+    /// `[T, G, Z]`, in Mamba 1 `[T, Z]`: the output projection.
     pub c: Value<'b>,
 }
 
-/// The scan of Mamba 1 (Gu and Dao, arXiv 2312.00752) and Mamba 2 (Dao and Gu, arXiv 2405.21060), token by token, with
-/// `S [P, Z]` the state of a head: `S ← exp(dt · a) · S + (dt · x) ⊗ b`, `y = S c`. The term `D · x` is not in it.
+/// The scan of Mamba 1 (Gu and Dao, arXiv 2312.00752) and Mamba 2 (Dao and Gu, arXiv 2405.21060),
+/// token by token, with `S [P, Z]` the state of a head: `S ← exp(dt · a) · S + (dt · x) ⊗ b`, `y =
+/// S c`. The term `D · x` is not included.
 ///
-/// `pool [N, H, P, Z]` (in Mamba 1 `[N, H, Z]`) → `y` of the type of `x`, and the pool with the states after the step.
+/// `pool [N, H, P, Z]` (in Mamba 1 `[N, H, Z]`) → `y` of the type of `x`, and the pool with the
+/// states after the step.
 pub fn scan<'b>(
     pool: Value<'b>,
     inputs: Scan<'b>,
@@ -68,7 +72,8 @@ fn step<'b>(inputs: Scan<'b>, state: Value<'b>) -> (Value<'b>, Value<'b>) {
     ((state * of_heads(c)).sum(elements.label), state)
 }
 
-/// `[G, Z] → [H, Z]`: each group's row for each of its heads. What has no groups stays as it is.
+/// `[G, Z] → [H, Z]`: each group's row for each of its heads. Values without groups stay as they
+/// are.
 fn spread<'b>(value: Value<'b>, heads: Dimension) -> Value<'b> {
     const MEMBER: Label = Label("Member");
     let ty = value.ty();

@@ -1,7 +1,7 @@
 //! Linear attention by the gated delta rule, with a matrix of state per head.
 
 use super::{Linear, Norm, Part, softplus};
-use crate::dimensions::{CHANNEL, GROUP, HEAD, HEAD_DIM, KV_HEAD, MIXED, VALUE_DIM};
+use crate::dimensions::{CHANNEL, GROUP, HEAD, HEAD_DIM, KV_HEAD, MIXED, TOKEN, VALUE_DIM};
 use crate::kernels::{self, DeltaRule};
 use crate::{Param, State, Step};
 use stablemate_graph::Value;
@@ -19,6 +19,8 @@ pub struct DeltaNet {
     pub key_dim: usize,
     /// `E`.
     pub value_dim: usize,
+    /// Columns of the output projection have the first value heads of all key heads first.
+    pub tiled: bool,
     /// `[C, D]`: queries, keys and values, one after the other.
     pub mixed: Linear,
     /// `[K·G·E, D]`: the output's gate, before its activation.
@@ -101,7 +103,13 @@ impl Part for DeltaNet {
         step.replace(self.matrices, pool);
         let gate = gate.split(MIXED, &[key_heads, group, value_dim]);
         let gated = self.norm.forward(step, mixed, VALUE_DIM) * (gate * gate.logistic());
-        let gated = gated.merge(&[KV_HEAD, GROUP, VALUE_DIM], MIXED);
+        let gated = match self.tiled {
+            true => {
+                let tiled = gated.transpose(&[TOKEN, GROUP, KV_HEAD, VALUE_DIM]);
+                tiled.merge(&[GROUP, KV_HEAD, VALUE_DIM], MIXED)
+            }
+            false => gated.merge(&[KV_HEAD, GROUP, VALUE_DIM], MIXED),
+        };
         step.linear(self.output, gated, residual).named("output")
     }
 

@@ -15,7 +15,8 @@ fn a_loop_hands_values_from_iteration_to_iteration() {
         let results = evaluate(arguments, |builder, x| {
             let steps = x[1].convert(ElementType::F32);
             builder.repeat(count, &[x[0], builder.scalar(0.0)], |index, carried| {
-                // Carried in two places at once: the second is what the first was an iteration ago.
+                // Both values are used by the next iteration: a body that updated one in place
+                // would err.
                 let step = steps.take(POINT, index);
                 vec![carried[0] * step + carried[1], step]
             })

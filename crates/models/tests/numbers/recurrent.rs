@@ -23,7 +23,8 @@ struct Step {
     tokens: &'static [Option<(usize, usize)>],
 }
 
-/// Prompts whole and in chunks of all lengths, single tokens, mixtures, padding before, between and behind.
+/// Prompts whole and in chunks of all lengths, single tokens, mixtures, padding before, between and
+/// behind.
 const STEPS: [Step; 7] = [
     Step {
         rows: &[Some(0), Some(1)],
@@ -46,7 +47,7 @@ const STEPS: [Step; 7] = [
             Some((2, 5)),
         ],
     },
-    // The slot still holds what the first sequence has left.
+    // The slot still holds the state of the first sequence.
     Step { rows: &[Some(3)], tokens: &[Some((0, 0))] },
     // The padding names row 0, two places before a token of row 0 at position 1.
     Step {
@@ -56,7 +57,7 @@ const STEPS: [Step; 7] = [
     Step { rows: &[None], tokens: &[None, None] },
 ];
 
-/// An operand: its dimensions, those of a token without `T`, and what makes its values of numbers in [-1, 1).
+/// An operand: its dimensions without `T`, and a map from [-1, 1) to its values.
 type Input = (Vec<Dimension>, fn(f32) -> f32);
 
 /// A kernel under test.
@@ -281,7 +282,8 @@ fn the_delta_rule_continues_each_sequence() {
 /// `[H, P, G, Z]` of Mamba 2.
 const SCAN: [usize; 4] = [6, 3, 2, 5];
 
-/// One token of a scan of `[heads, width, states]`, with the rate of decay of each element and the groups of `b` and `c`.
+/// One token of a scan of `[heads, width, states]`, with the rate of decay of each element and the
+/// groups of `b` and `c`.
 fn scanned(
     state: &mut [f64],
     inputs: &[&[f32]],

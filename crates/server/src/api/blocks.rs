@@ -120,7 +120,7 @@ pub(crate) async fn gather(
     follow(updates, &mut [splitter], |_, told| match told {
         Told::Part(part) => drop(blocks.take(part)),
         Told::Finished(last) => ending = Some(last),
-        Told::Tokens(_) => {}
+        Told::Tokens(_) | Told::Ids(_) => {}
     })
     .await?;
     let ending = ending.ok_or_else(|| ApiError::internal("an answer never ended"))?;

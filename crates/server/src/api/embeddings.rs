@@ -41,9 +41,6 @@ pub(crate) struct EmbeddingRequest {
     dimensions: Option<u64>,
     /// How the tokens' vectors become one: their mean if absent.
     pooling: Option<PoolingKind>,
-    /// Who asks. Not looked at.
-    #[allow(dead_code)]
-    user: Option<String>,
 }
 
 /// How vectors are written.
@@ -117,7 +114,7 @@ pub(crate) struct EmbeddingUsage {
 async fn embeddings(
     State(state): State<AppState>,
     record: Record,
-    Body(request): Body<EmbeddingRequest>,
+    Body(request, _): Body<EmbeddingRequest>,
 ) -> Result<Json<EmbeddingResponse>, ApiError> {
     let name = state.model(request.model.as_deref())?.name().to_owned();
     let EmbeddingRequest { model, input, encoding_format, dimensions, pooling, .. } = request;

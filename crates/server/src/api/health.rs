@@ -25,6 +25,9 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 pub(crate) struct Health {
     /// `ok`, or why not: `loading`, `draining`, `failed`.
     status: &'static str,
+    /// While it is loading: what is being done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<String>,
 }
 
 /// Whether requests are answered
@@ -37,10 +40,12 @@ async fn health(State(state): State<AppState>) -> Response {
         Ok(served) if !served.engine.is_alive() => "failed",
         Ok(_) => "ok",
     };
+    let progress = state.options().loading.step().filter(|_| status == "loading");
+    let health = Json(Health { status, progress });
     if status == "ok" {
-        return Json(Health { status }).into_response();
+        return health.into_response();
     }
-    let mut response = (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status })).into_response();
+    let mut response = (StatusCode::SERVICE_UNAVAILABLE, health).into_response();
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }

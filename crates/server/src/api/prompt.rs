@@ -153,10 +153,13 @@ impl Prompts {
             Self::Texts(texts) => {
                 check_count(texts.len(), parameter)?;
                 let tokenizer = state.tokenizer()?;
+                // What cannot fit is refused before anything is encoded.
+                for text in &texts {
+                    state.check_bytes(parameter, text.len())?;
+                }
                 let encode = |text: String| {
-                    let ids = tokenizer.encode(&text, add_special);
-                    let ids =
-                        ids.map_err(|error| ApiError::from(error).with_parameter(parameter))?;
+                    let encode = |text: &str| tokenizer.encode(text, add_special);
+                    let ids = state.encode(parameter, &text, encode)?;
                     Ok(Prompt { ids, text: Some(text) })
                 };
                 texts.into_iter().map(encode).collect::<Result<_, ApiError>>()?
@@ -199,7 +202,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Prompts, String> {
-        crate::wire::body::parse(text.as_bytes()).map_err(|error| error.detail().message.clone())
+        crate::wire::body::parse(text.as_bytes(), &crate::wire::Reading::default())
+            .map_err(|error| error.detail().message.clone())
     }
 
     #[test]

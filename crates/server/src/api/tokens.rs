@@ -90,7 +90,7 @@ pub(crate) struct DetokenizeResponse {
     (status = 200, body = TokenizeResponse), (status = "4XX", body = ErrorEnvelope), (status = 503, body = ErrorEnvelope)))]
 async fn tokenize(
     State(state): State<AppState>,
-    Body(request): Body<TokenizeRequest>,
+    Body(request, _): Body<TokenizeRequest>,
 ) -> Result<Json<TokenizeResponse>, ApiError> {
     state.model(request.model.as_deref())?;
     state.blocking(move |state| Ok(Json(tokens(state, &request)?))).await
@@ -105,11 +105,11 @@ fn tokens(state: &AppState, request: &TokenizeRequest) -> Result<TokenizeRespons
             "parse_special is false and add_special is true: only one of both is possible";
         return Err(ApiError::parameter("parse_special", message));
     }
-    let ids = match parse_special {
-        true => tokenizer.encode(&request.content, add_special),
-        false => tokenizer.encode_plain(&request.content),
+    let encode = |text: &str| match parse_special {
+        true => tokenizer.encode(text, add_special),
+        false => tokenizer.encode_plain(text),
     };
-    let ids = ids.map_err(|error| ApiError::from(error).with_parameter("content"))?;
+    let ids = state.encode_any("content", &request.content, encode)?;
     if !request.with_pieces.unwrap_or(false) {
         return Ok(TokenizeResponse { tokens: ids.into_iter().map(TokenObject::Id).collect() });
     }
@@ -130,7 +130,7 @@ fn tokens(state: &AppState, request: &TokenizeRequest) -> Result<TokenizeRespons
     (status = 200, body = DetokenizeResponse), (status = "4XX", body = ErrorEnvelope), (status = 503, body = ErrorEnvelope)))]
 async fn detokenize(
     State(state): State<AppState>,
-    Body(request): Body<DetokenizeRequest>,
+    Body(request, _): Body<DetokenizeRequest>,
 ) -> Result<Json<DetokenizeResponse>, ApiError> {
     let vocabulary = state.model(request.model.as_deref())?.engine.vocabulary();
     let unknown = |(_, id): &(usize, &u32)| **id as usize >= vocabulary;

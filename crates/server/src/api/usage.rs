@@ -38,6 +38,12 @@ pub struct CompletionTokensDetails {
 }
 
 impl UsageObject {
+    /// Of an answer that is still being made.
+    pub fn so_far(prompt_tokens: usize, completion_tokens: usize) -> Self {
+        let total_tokens = prompt_tokens.saturating_add(completion_tokens);
+        Self { prompt_tokens, completion_tokens, total_tokens, ..Self::default() }
+    }
+
     /// Adds an answer; its prompt counts only if it is the `first` one of it.
     pub fn add(&mut self, finish: &Finish, first: bool) {
         if first {

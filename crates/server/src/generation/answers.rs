@@ -21,6 +21,8 @@ pub struct Answer {
     pub text: String,
     /// Its tokens, if log-probabilities were asked for.
     pub tokens: Vec<TokenLogprobs>,
+    /// Their ids, if those were asked for.
+    pub ids: Vec<u32>,
     /// Those of the prompt, if asked for; the first one's is missing.
     pub prompt: Vec<Option<Logprobs>>,
     /// The vector, if one was asked for.
@@ -74,6 +76,7 @@ impl Updates {
 struct Draft {
     text: String,
     tokens: Vec<TokenLogprobs>,
+    ids: Vec<u32>,
     prompt: Vec<Option<Logprobs>>,
     embedding: Option<Vec<f32>>,
     finish: Option<Finish>,
@@ -86,6 +89,7 @@ impl Draft {
             Update::Delta(delta) => {
                 self.text.push_str(&delta.text);
                 self.tokens.extend(delta.tokens);
+                self.ids.extend(delta.ids);
             }
             Update::Embedding(vector) => self.embedding = Some(vector),
             Update::Finished(finish) => self.finish = Some(finish),
@@ -94,7 +98,7 @@ impl Draft {
     }
 
     fn done(self) -> Option<Answer> {
-        let Draft { text, tokens, prompt, embedding, finish } = self;
-        finish.map(|finish| Answer { text, tokens, prompt, embedding, finish })
+        let Draft { text, tokens, ids, prompt, embedding, finish } = self;
+        finish.map(|finish| Answer { text, tokens, ids, prompt, embedding, finish })
     }
 }

@@ -1,11 +1,13 @@
 //! What is asked of the engine.
 
+use stablemate_conversation::Thinking;
 use stablemate_engine::{Generate, Pooling, Request, Sampling, Task};
 use stablemate_grammar::Grammar;
 use stablemate_text::StopStrings;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::error::ApiError;
+use crate::generation::gate::Gate;
 use crate::generation::output::{Sequence, Sink, Text};
 use crate::generation::{Update, Updates};
 use crate::layers::Record;
@@ -27,6 +29,10 @@ pub struct Job {
     pub search: StopStrings,
     /// Whether special tokens are part of the text. The token that ends the answer never is.
     pub keep_special: bool,
+    /// Report the ids of the answer's tokens.
+    pub returns_ids: bool,
+    /// How the answer begins: stop strings end its content, not its reasoning.
+    pub reasoning: Thinking,
 }
 
 /// How prompts are continued: what jobs are made from.
@@ -46,6 +52,10 @@ pub struct Recipe {
     pub grammar: Option<(&'static str, Grammar)>,
     /// Whether special tokens are part of the text.
     pub keep_special: bool,
+    /// Report the ids of the answer's tokens.
+    pub returns_ids: bool,
+    /// How the answer begins: stop strings end its content, not its reasoning.
+    pub reasoning: Thinking,
 }
 
 impl Recipe {
@@ -60,11 +70,21 @@ impl Recipe {
         let limits = self.controls.limits(state, length, self.max_tokens)?;
         let sampling = self.controls.sampling(state)?;
         let (stops, search) = self.controls.stops()?;
+        if let (Some(_), Some(least @ 1..)) = (&self.grammar, self.controls.min_tokens) {
+            let message = format!(
+                "min_tokens is {least}, but the form of the answer, or of its calls, says where it ends: leave min_tokens out"
+            );
+            return Err(
+                ApiError::parameter("min_tokens", message).with_code("unsupported_parameter")
+            );
+        }
+        let choices = self.controls.choices()?;
+        let mut constraints = match &self.grammar {
+            Some((parameter, grammar)) => state.compile_all(parameter, grammar, choices)?,
+            None => Vec::new(),
+        };
         let job = |index: usize| {
-            let constraint = match &self.grammar {
-                Some((parameter, grammar)) => Some(state.compile(parameter, grammar)?),
-                None => None,
-            };
+            let constraint = constraints.pop();
             let seed = sampling.seed.wrapping_add(index as u64);
             Ok(Job {
                 prompt: prompt.to_vec(),
@@ -78,9 +98,11 @@ impl Recipe {
                 stops: stops.clone(),
                 search: search.clone(),
                 keep_special: self.keep_special,
+                returns_ids: self.returns_ids,
+                reasoning: self.reasoning,
             })
         };
-        (0..self.controls.choices()?).map(job).collect()
+        (0..choices).map(job).collect()
     }
 }
 
@@ -91,6 +113,9 @@ impl Recipe {
 pub fn submit(state: &AppState, record: &Record, jobs: Vec<Job>) -> Result<Updates, ApiError> {
     let (sender, receiver) = unbounded_channel();
     let count = jobs.len();
+    if let Some(job) = jobs.first() {
+        state.prefixes().note(&job.prompt);
+    }
     let requests = jobs.into_iter().enumerate().map(|(index, job)| {
         let sink = sink(state, record, index, &sender);
         let tokenizer = state.tokenizer()?;
@@ -100,6 +125,9 @@ pub fn submit(state: &AppState, record: &Record, jobs: Vec<Job>) -> Result<Updat
         let text = Text {
             detokenizer,
             search: job.search,
+            gate: Gate::new(job.reasoning),
+            least: job.generate.limits.min_tokens,
+            returns_ids: job.returns_ids,
             stops: job.stops,
             end_ids: job.generate.limits.end_ids.clone(),
             texts: job.generate.logprobs.map(|_| state.texts()).transpose()?,

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stablemate_engine::{Event, Failure, FinishReason, Logprobs, Output};
-use stablemate_text::{Detokenizer, StopStrings};
+use stablemate_text::{Detokenizer, StopStrings, StopText};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::generation::gate::Gate;
 use crate::generation::{TokenText, TokenTexts};
 use crate::layers::Record;
 use crate::metrics::Requests;
@@ -35,6 +36,8 @@ pub struct Delta {
     pub text: String,
     /// The tokens whose text begins in what was sent so far, if log-probabilities were asked for.
     pub tokens: Vec<TokenLogprobs>,
+    /// The ids of the tokens made since the last delta, if they were asked for.
+    pub ids: Vec<u32>,
     /// Tokens made so far, those of the text held back among them.
     pub made: usize,
 }
@@ -110,6 +113,11 @@ pub(super) struct Sink {
 pub(super) struct Text {
     pub(super) detokenizer: Detokenizer,
     pub(super) search: StopStrings,
+    /// What lets reasoning pass by the search.
+    pub(super) gate: Gate,
+    /// Tokens before which no stop string counts.
+    pub(super) least: usize,
+    pub(super) returns_ids: bool,
     pub(super) stops: Vec<String>,
     pub(super) end_ids: Vec<u32>,
     pub(super) texts: Option<Arc<TokenTexts>>,
@@ -127,6 +135,8 @@ pub(super) struct Sequence {
     sent: usize,
     /// Tokens whose text has not been sent.
     held: VecDeque<TokenLogprobs>,
+    /// Ids that have not been sent.
+    ids: Vec<u32>,
     done: bool,
 }
 
@@ -141,8 +151,8 @@ impl Sequence {
     pub(super) fn new(sink: Sink, text: Option<Text>, prompt_tokens: usize) -> Self {
         let clock = Clock { submitted: Instant::now(), admitted: None, first: None, last: None };
         let usage = Usage { prompt_tokens, ..Usage::default() };
-        let held = VecDeque::new();
-        Self { sink, text, usage, clock, stop: None, decoded: 0, sent: 0, held, done: false }
+        let (held, ids) = (VecDeque::new(), Vec::new());
+        Self { sink, text, usage, clock, stop: None, decoded: 0, sent: 0, held, ids, done: false }
     }
 
     fn send(&self, update: Update) {
@@ -161,6 +171,9 @@ impl Sequence {
     fn token(&mut self, id: u32, logprobs: Option<Logprobs>) -> ControlFlow<()> {
         self.tick();
         let Some(text) = &mut self.text else { return ControlFlow::Continue(()) };
+        if text.returns_ids {
+            self.ids.push(id);
+        }
         let ends = text.end_ids.contains(&id);
         let piece = if ends { String::new() } else { text.detokenizer.push(id) };
         if ends {
@@ -197,7 +210,15 @@ impl Sequence {
     fn advance(&mut self, piece: &str) -> Delta {
         let Some(text) = &mut self.text else { return Delta::default() };
         self.decoded += piece.chars().count();
-        let found = text.search.push(piece);
+        let (mut passed, searched) = text.gate.push(piece);
+        let found = if self.usage.completion_tokens > text.least {
+            text.search.push(&searched)
+        } else {
+            // Too early to end: what has come so far cannot be part of a stop string either.
+            StopText { text: searched, matched: None }
+        };
+        passed.push_str(&found.text);
+        let found = StopText { text: passed, ..found };
         self.sent += found.text.chars().count();
         if let Some(stop) = found.matched.and_then(|index| text.stops.get(index)) {
             self.stop = Some(Stop::Text(stop.clone()));
@@ -208,11 +229,16 @@ impl Sequence {
         };
         let ready = self.held.iter().take_while(|token| ready(token)).count();
         let tokens = self.held.drain(..ready).collect();
-        Delta { text: found.text, tokens, made: self.usage.completion_tokens }
+        let ids = std::mem::take(&mut self.ids);
+        Delta { text: found.text, tokens, ids, made: self.usage.completion_tokens }
     }
 
-    fn deliver(&self, delta: Delta) {
-        if !(delta.text.is_empty() && delta.tokens.is_empty()) {
+    fn deliver(&mut self, delta: Delta) {
+        if delta.text.is_empty() && delta.tokens.is_empty() && !(self.done && !delta.ids.is_empty())
+        {
+            // Ids come with the text that they complete.
+            self.ids.splice(0..0, delta.ids);
+        } else {
             self.send(Update::Delta(delta));
         }
     }
@@ -226,8 +252,9 @@ impl Sequence {
             let rest = text.detokenizer.finish();
             let mut delta = self.advance(&rest);
             if !matches!(self.stop, Some(Stop::Text(_))) {
-                let held = self.text.as_mut().map(|text| text.search.finish()).unwrap_or_default();
+                let (held, matched) = self.text.as_mut().map(Text::finish).unwrap_or_default();
                 delta.text.push_str(&held);
+                self.stop = matched.map(Stop::Text).or(self.stop.take());
                 delta.tokens.extend(self.held.drain(..));
             }
             self.deliver(delta);
@@ -246,6 +273,20 @@ impl Sequence {
             self.sink.requests.finished("error", self.clock.submitted.elapsed());
             self.send(Update::Failed(failure));
         }
+    }
+}
+
+impl Text {
+    /// What gate and search have held back, and the stop string that it ends before.
+    fn finish(&mut self) -> (String, Option<String>) {
+        let (mut text, rest) = self.gate.finish();
+        let found = self.search.push(&rest);
+        text.push_str(&found.text);
+        let matched = found.matched.and_then(|index| self.stops.get(index).cloned());
+        if matched.is_none() {
+            text.push_str(&self.search.finish());
+        }
+        (text, matched)
     }
 }
 

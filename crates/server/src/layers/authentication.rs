@@ -11,10 +11,11 @@ use crate::error::ApiError;
 use crate::state::AppState;
 
 /// What everybody may ask.
-const OPEN: [&str; 3] = ["/", "/health", "/v1/health"];
+const OPEN: [&str; 5] = ["/", "/docs", "/openapi.json", "/health", "/v1/health"];
 
 /// What can be answered before the model is there.
-const BEFORE_LOADING: [&str; 4] = ["/", "/health", "/v1/health", "/metrics"];
+const BEFORE_LOADING: [&str; 6] =
+    ["/", "/docs", "/openapi.json", "/health", "/v1/health", "/metrics"];
 
 /// Turns away who shows no key, and everybody while the model is being loaded.
 pub(super) async fn admit(State(state): State<AppState>, request: Request, next: Next) -> Response {

@@ -16,6 +16,8 @@ use crate::layers::Record;
 use crate::state::AppState;
 
 const REQUEST_ID: &str = "x-request-id";
+/// What a client is told of its request that is no error: fields without effect, tools followed loosely.
+const WARNING: &str = "x-stablemate-warning";
 const LONGEST_ID: usize = 128;
 
 /// The id of a request, for the layers inside of this one.
@@ -53,6 +55,11 @@ pub(super) async fn observe(
     let error = response.extensions().get::<ApiError>();
     line.error = error.map(|error| error.detail().message.clone());
     response.headers_mut().insert(REQUEST_ID, id);
+    for warning in line.record.warnings() {
+        if let Ok(warning) = HeaderValue::try_from(warning) {
+            response.headers_mut().append(WARNING, warning);
+        }
+    }
     response.map(|body| Body::new(Observed { body, line }))
 }
 
@@ -67,6 +74,16 @@ fn request_id(request: &Request) -> HeaderValue {
         let id = uuid::Uuid::new_v4().simple().to_string();
         HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
     })
+}
+
+/// A method as the label of a metric: clients may invent others, one after another.
+fn method_label(method: &Method) -> &'static str {
+    const KNOWN: [Method; 6] =
+        [Method::GET, Method::POST, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE];
+    match KNOWN.iter().position(|known| known == method) {
+        Some(index) => ["GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE"][index],
+        None => "other",
+    }
 }
 
 /// Writes a request's line when it is dropped.
@@ -86,7 +103,7 @@ struct Line {
 impl Drop for Line {
     fn drop(&mut self) {
         let status = self.status.map_or(CLIENT_CLOSED, |status| status.as_u16());
-        self.state.metrics().answered(self.method.as_str(), &self.route, status);
+        self.state.metrics().answered(method_label(&self.method), &self.route, status);
         let milliseconds = self.started.elapsed().as_millis();
         let (prompt_tokens, cached_tokens, completion_tokens) = self.record.tokens();
         let outcome = if self.complete { "complete" } else { "cancelled" };

@@ -10,7 +10,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::error::ApiError;
-use crate::layers::{authentication, dialect, observation};
+use crate::layers::{authentication, dialect, host, observation};
 use crate::state::AppState;
 
 /// Wraps a router; the last layer sees a request first.
@@ -21,6 +21,7 @@ pub(crate) fn wrap(router: Router<AppState>, state: &AppState) -> Router<AppStat
         router = router.layer(cors);
     }
     router
+        .layer(from_fn_with_state(state.clone(), host::admit))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(dialect::speak))
         .layer(from_fn_with_state(state.clone(), observation::observe))
@@ -41,6 +42,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         .expose_headers([
             HeaderName::from_static("x-request-id"),
             HeaderName::from_static("request-id"),
+            HeaderName::from_static("x-stablemate-warning"),
             header::RETRY_AFTER,
         ]);
     Some(layer)

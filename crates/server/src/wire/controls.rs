@@ -7,12 +7,16 @@ use stablemate_text::StopStrings;
 
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::wire::{LogitBias, OneOrMany, shown};
+use crate::wire::{LogitBias, OneOrMany, TokenLimit, shown};
 
 /// Where a repetition ends by default, as in llama.cpp.
 const DRY_BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
 const MOST_CHOICES: u64 = 128;
 const MOST_STOPS: usize = 64;
+/// Bytes of a stop string: every answer has a search for it, several times as long.
+const LONGEST_STOP: usize = 1024;
+/// Each is looked for in all tokens of the vocabulary.
+const MOST_BREAKERS: usize = 64;
 
 /// The parameters that every generating request has, as the client wrote them. The fields mean what the
 /// documentation of the requests says.
@@ -36,7 +40,7 @@ pub struct Controls {
     pub presence_penalty: Option<f64>,
     pub logit_bias: Option<LogitBias>,
     pub seed: Option<i64>,
-    pub max_tokens: Option<u64>,
+    pub max_tokens: Option<TokenLimit>,
     pub min_tokens: Option<u64>,
     pub stop: Option<OneOrMany>,
     pub stop_token_ids: Option<Vec<u32>>,
@@ -47,14 +51,9 @@ pub struct Controls {
 /// The most tokens of an answer: as asked for, or what is meant by saying nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxTokens {
-    /// A client's wish: refused if the context cannot hold it.
-    Explicit {
-        /// Its parameter.
-        parameter: &'static str,
-        /// Its value.
-        tokens: u64,
-    },
-    /// At most so many, and no more than fit.
+    /// A client's upper bound; no more than fit. 0 scores the prompt.
+    AtMost(u64),
+    /// The server's upper bound; no more than fit.
     Usual(usize),
     /// Until the context is full.
     Unlimited,
@@ -167,6 +166,13 @@ impl Controls {
         let usual = || DRY_BREAKERS.map(str::to_owned).to_vec();
         let chosen = self.dry_sequence_breakers.is_some();
         let texts = self.dry_sequence_breakers.clone().unwrap_or_else(usual);
+        if texts.len() > MOST_BREAKERS {
+            let parameter = "dry_sequence_breakers";
+            let count = texts.len();
+            let message =
+                format!("{parameter} has {count} texts, but may have {MOST_BREAKERS} at most");
+            return Err(ApiError::parameter(parameter, message));
+        }
         let breakers = state.texts()?.containing(&texts);
         if chosen
             && let Some((index, text)) = texts.iter().enumerate().find(|(_, text)| {
@@ -236,6 +242,13 @@ impl Controls {
                 format!("stop has {} strings, but may have {MOST_STOPS} at most", stops.len());
             return Err(ApiError::parameter("stop", message));
         }
+        if let Some((index, stop)) = stops.iter().enumerate().find(|(_, s)| s.len() > LONGEST_STOP)
+        {
+            let length = stop.len();
+            let message =
+                format!("stop[{index}] has {length} bytes, but may have {LONGEST_STOP} at most");
+            return Err(ApiError::parameter("stop", message));
+        }
         let search = StopStrings::new(&stops)
             .map_err(|error| ApiError::from(error).with_parameter("stop"))?;
         Ok((stops, search))
@@ -262,31 +275,19 @@ fn room(
     (parameter, prompt): (&'static str, usize),
     max_tokens: MaxTokens,
 ) -> Result<usize, ApiError> {
-    let exceeded = |parameter: &str, message: String| {
-        Err(ApiError::parameter(parameter, message).with_code("context_length_exceeded"))
-    };
-    let scoring = matches!(max_tokens, MaxTokens::Explicit { tokens: 0, .. });
+    let scoring = max_tokens == MaxTokens::AtMost(0);
     if prompt > context || (prompt == context && !scoring) {
         let message = format!(
             "the prompt has {prompt} tokens, but the context holds {context}, the answer included"
         );
-        return exceeded(parameter, message);
+        return Err(ApiError::parameter(parameter, message).with_code("context_length_exceeded"));
     }
     let free = context - prompt;
-    match max_tokens {
-        MaxTokens::Unlimited => Ok(free),
-        MaxTokens::Usual(tokens) => Ok(tokens.min(free)),
-        MaxTokens::Explicit { parameter, tokens } => match usize::try_from(tokens) {
-            Ok(tokens) if tokens <= free => Ok(tokens),
-            _ => {
-                let message = format!(
-                    "the prompt has {prompt} tokens and {parameter} is {tokens}, but the context holds {context}: \
-                     ask for {free} at most"
-                );
-                exceeded(parameter, message)
-            }
-        },
-    }
+    Ok(match max_tokens {
+        MaxTokens::Unlimited => free,
+        MaxTokens::Usual(tokens) => tokens.min(free),
+        MaxTokens::AtMost(tokens) => usize::try_from(tokens).unwrap_or(usize::MAX).min(free),
+    })
 }
 
 /// A seed that nobody chose.

@@ -1,9 +1,11 @@
 //! Keys that an object has twice: JSON leaves open which one counts, so neither does.
 
+use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use serde_path_to_error::Track;
 
 use crate::error::ApiError;
 use crate::wire::body::explain;
@@ -18,32 +20,41 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Value, ApiError> {
         return Err(ApiError::invalid(message));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let read = serde_path_to_error::deserialize::<_, Unique>(&mut deserializer);
-    let Unique(value) = read.map_err(|error| {
-        let inner = error.inner();
-        if inner.is_data() {
-            return explain(&error.path().to_string(), inner);
+    let mut track = Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
+    let read = Reader(&Cell::new(0)).deserialize(tracked);
+    let value = read.map_err(|error| {
+        if error.is_data() {
+            return explain(&track.path().to_string(), &error);
         }
-        ApiError::invalid(format!("the body is not JSON: {inner}"))
+        ApiError::invalid(format!("the body is not JSON: {error}"))
     })?;
     let ended = deserializer.end();
     ended.map_err(|error| ApiError::invalid(format!("the body is not JSON: {error}")))?;
     Ok(value)
 }
 
-/// A value without duplicate keys.
-struct Unique(Value);
+/// Values of a body: each takes thirty times the memory of the two bytes that write it.
+const MOST_VALUES: usize = 2 << 20;
 
-/// Reads one.
-struct Reader;
+/// Reads a value without duplicate keys; counts those inside of it.
+#[derive(Clone, Copy)]
+struct Reader<'c>(&'c Cell<usize>);
 
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader).map(Unique)
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let count = self.0.get().saturating_add(1);
+        self.0.set(count);
+        if count > MOST_VALUES {
+            return Err(Error::custom(format!("the body has more than {MOST_VALUES} values")));
+        }
+        deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Reader {
+impl<'de> Visitor<'de> for Reader<'_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,7 +87,7 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
-        while let Some(Unique(value)) = items.next_element()? {
+        while let Some(value) = items.next_element_seed(self)? {
             values.push(value);
         }
         Ok(Value::Array(values))
@@ -88,7 +99,7 @@ impl<'de> Visitor<'de> for Reader {
             if fields.contains_key(&key) {
                 return Err(Error::custom(format!("the key {key:?} is there twice")));
             }
-            let Unique(value) = entries.next_value()?;
+            let value = entries.next_value_seed(self)?;
             fields.insert(key, value);
         }
         Ok(Value::Object(fields))

@@ -61,10 +61,12 @@ macro_rules! generation_request {
             pub logit_bias: Option<crate::wire::LogitBias>,
             /// The same seed gives the same answer.
             pub seed: Option<i64>,
-            /// The most tokens of the answer.
-            #[schema(minimum = 0)]
-            pub max_tokens: Option<u64>,
-            /// Tokens that are made before the answer may end.
+            /// The most tokens of the answer: an upper bound, beyond which the context is one, too. -1 is as many as fit.
+            #[serde(alias = "n_predict")]
+            #[schema(value_type = Option<i64>, minimum = -1)]
+            pub max_tokens: Option<crate::wire::TokenLimit>,
+            /// Tokens that are made before the answer may end: until then neither end tokens nor `stop` end it. Refused
+            /// beside a form of the answer, which decides itself where it ends.
             #[schema(minimum = 0)]
             pub min_tokens: Option<u64>,
             /// The answer ends before one of these.

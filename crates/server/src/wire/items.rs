@@ -8,7 +8,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
-use crate::wire::read_value;
+use crate::wire::{Reading, read_value};
 
 /// A text, or a list of objects that are read one by one, each as what its `type` says.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +57,14 @@ impl Item {
     /// 400 if it is no object, or its type is no string.
     pub(crate) fn new(value: Value, place: String) -> Result<Item, ApiError> {
         let Value::Object(mut fields) = value else {
-            let message = format!("{place} is not an object");
+            let kind = match value {
+                Value::Null => "null",
+                Value::Bool(_) => "boolean",
+                Value::Number(_) => "number",
+                Value::String(_) => "string",
+                Value::Array(_) | Value::Object(_) => "sequence",
+            };
+            let message = format!("{place}: invalid type: {kind}, expected an object");
             return Err(ApiError::parameter(place, message).with_code("invalid_value"));
         };
         let kind = match fields.shift_remove("type") {
@@ -85,8 +92,13 @@ impl Item {
     ///
     /// # Errors
     /// 400 naming the field that is missing, unknown or wrong.
-    pub(crate) fn read<T: DeserializeOwned>(self) -> Result<T, ApiError> {
-        read_value(Value::Object(self.fields), &self.place)
+    pub(crate) fn read<T: DeserializeOwned>(self, reading: &Reading) -> Result<T, ApiError> {
+        read_value(Value::Object(self.fields), &self.place, reading)
+    }
+
+    /// A field of it.
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        self.fields.get(name)
     }
 
     /// That its type is none of those that are `known`.
@@ -103,24 +115,6 @@ impl Item {
             }
         }
     }
-}
-
-/// Refuses the first of these fields (name, value, why) that has a value other than null.
-///
-/// # Errors
-/// 400 naming it, inside of `place` unless that is empty.
-pub(crate) fn refuse_values(
-    place: &str,
-    fields: &[(&str, &Option<Value>, &str)],
-) -> Result<(), ApiError> {
-    let given = |value: &Option<Value>| value.as_ref().is_some_and(|value| !value.is_null());
-    let Some((name, _, why)) = fields.iter().find(|(_, value, _)| given(value)) else {
-        return Ok(());
-    };
-    let separator = if place.is_empty() { "" } else { "." };
-    let parameter = format!("{place}{separator}{name}");
-    let message = format!("{parameter} is not supported: {why}");
-    Err(ApiError::parameter(parameter, message).with_code("unsupported_parameter"))
 }
 
 #[cfg(test)]
@@ -140,7 +134,9 @@ mod tests {
     #[test]
     fn errors_say_where() {
         let item = |value| Item::new(value, "input[3]".to_owned());
-        let wrong = |value| item(value).and_then(Item::read::<Picture>).unwrap_err();
+        let wrong = |value| {
+            item(value).and_then(|item| item.read::<Picture>(&Reading::default())).unwrap_err()
+        };
         for (value, parameter) in [
             (json!(1), "input[3]"),
             (json!({"type": 1}), "input[3].type"),

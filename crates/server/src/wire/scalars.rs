@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::value::SeqAccessDeserializer;
-use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 use stablemate_grammar::Grammar;
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
-use crate::wire::shown;
+use crate::wire::{MaxTokens, shown};
 
 /// A string, or several.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -80,33 +80,82 @@ impl<'de> Deserialize<'de> for LogitBias {
     }
 }
 
+/// The most tokens of an answer: an upper bound, of which -1 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ToSchema)]
+#[schema(value_type = i64)]
+pub struct TokenLimit(pub Option<u64>);
+
+impl<'de> Deserialize<'de> for TokenLimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Limit;
+        impl Visitor<'_> for Limit {
+            type Value = TokenLimit;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a whole number, 0 or more, or -1 for as many as fit")
+            }
+
+            fn visit_u64<E: Error>(self, tokens: u64) -> Result<TokenLimit, E> {
+                Ok(TokenLimit(Some(tokens)))
+            }
+
+            fn visit_i64<E: Error>(self, tokens: i64) -> Result<TokenLimit, E> {
+                match u64::try_from(tokens) {
+                    Ok(tokens) => Ok(TokenLimit(Some(tokens))),
+                    Err(_) if tokens == -1 => Ok(TokenLimit(None)),
+                    Err(_) => Err(E::invalid_value(Unexpected::Signed(tokens), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_i64(Limit)
+    }
+}
+
+impl TokenLimit {
+    /// What it means for an answer.
+    pub(crate) fn limit(self) -> MaxTokens {
+        self.0.map_or(MaxTokens::Unlimited, MaxTokens::AtMost)
+    }
+}
+
 /// What a stream says besides.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StreamOptions {
     /// A last chunk with the usage of all.
     pub include_usage: Option<bool>,
-    /// OpenAI's padding against guessing tokens by their length: `false`, there is none here.
-    pub include_obfuscation: Option<bool>,
+    /// With `include_usage`, every chunk says the usage so far.
+    pub continuous_usage_stats: Option<bool>,
+}
+
+/// What is said of the usage in a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum StreamUsage {
+    /// Nothing.
+    #[default]
+    Never,
+    /// All of it, in a last chunk.
+    Last,
+    /// As far as it has come, in every chunk.
+    Always,
 }
 
 impl StreamOptions {
-    /// Checks the options of a request that is answered by a `stream` or is not.
+    /// Checks the options of a request that is answered by a `stream` or is not, and says what they ask for.
     ///
     /// # Errors
-    /// 400 for options without a stream, and for padding.
-    pub(crate) fn check(options: Option<&Self>, stream: bool) -> Result<(), ApiError> {
-        let Some(options) = options else { return Ok(()) };
+    /// 400 for options without a stream.
+    pub(crate) fn usage(options: Option<&Self>, stream: bool) -> Result<StreamUsage, ApiError> {
+        let Some(options) = options else { return Ok(StreamUsage::Never) };
         if !stream {
             let message = "stream_options is given, but stream is not true";
             return Err(ApiError::parameter("stream_options", message));
         }
-        if options.include_obfuscation == Some(true) {
-            let parameter = "stream_options.include_obfuscation";
-            let message = format!("{parameter} is true, but must be false: no padding is added");
-            return Err(ApiError::parameter(parameter, message).with_code("unsupported_parameter"));
-        }
-        Ok(())
+        Ok(match (options.include_usage, options.continuous_usage_stats) {
+            (Some(true), Some(true)) => StreamUsage::Always,
+            (Some(true), _) => StreamUsage::Last,
+            _ => StreamUsage::Never,
+        })
     }
 }
 

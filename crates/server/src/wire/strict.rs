@@ -7,6 +7,8 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use serde_json::{Error, Number, Value};
 
+use crate::wire::reading::Reading;
+
 /// 2^64, the first number that no integer here holds.
 const BEYOND_INTEGERS: f64 = 18_446_744_073_709_551_616.0;
 
@@ -14,14 +16,16 @@ const BEYOND_INTEGERS: f64 = 18_446_744_073_709_551_616.0;
 const LONGEST_NUMBER: usize = 20;
 
 /// Reads `value` as `T`. Serde would read a struct from an array of its fields and a name from an object; here an
-/// object is an object and a name a string. As in JSON Schema, `2.0` is an integer.
+/// object is an object and a name a string. As in JSON Schema, `2.0` is an integer. What becomes of fields that a struct
+/// does not have is for `reading` to say.
 ///
 /// # Errors
 /// What is wrong with it, and where.
 pub(super) fn read<T: DeserializeOwned>(
     value: Value,
+    reading: &Reading,
 ) -> Result<T, serde_path_to_error::Error<Error>> {
-    serde_path_to_error::deserialize(Strict(value))
+    serde_path_to_error::deserialize(Strict { value, reading })
 }
 
 /// A number in few characters: 0.5, -2, 1e308.
@@ -30,9 +34,12 @@ pub(crate) fn shown(number: f64) -> String {
     if plain.len() <= LONGEST_NUMBER { plain } else { format!("{number:e}") }
 }
 
-struct Strict(Value);
+struct Strict<'r> {
+    value: Value,
+    reading: &'r Reading,
+}
 
-impl<'de> IntoDeserializer<'de, Error> for Strict {
+impl<'de> IntoDeserializer<'de, Error> for Strict<'_> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -40,14 +47,14 @@ impl<'de> IntoDeserializer<'de, Error> for Strict {
     }
 }
 
-impl Strict {
+impl Strict<'_> {
     /// That it is something else than `expected`.
     fn mismatch(&self, expected: &dyn Expected) -> Error {
         let number = |number: &Number| match number.as_f64().filter(|_| number.is_f64()) {
             Some(float) => format!("floating point `{}`", shown(float)),
             None => format!("integer `{number}`"),
         };
-        match &self.0 {
+        match &self.value {
             Value::Null => Error::invalid_type(Unexpected::Unit, expected),
             Value::Bool(value) => Error::invalid_type(Unexpected::Bool(*value), expected),
             Value::Number(value) => {
@@ -61,7 +68,7 @@ impl Strict {
 
     /// An integer, also where it is written as a float.
     fn integer<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let float = match &self.0 {
+        let float = match &self.value {
             Value::Number(number) if number.is_f64() => number.as_f64(),
             _ => return self.deserialize_any(visitor),
         };
@@ -85,19 +92,21 @@ macro_rules! integers {
     };
 }
 
-impl<'de> Deserializer<'de> for Strict {
+impl<'de> Deserializer<'de> for Strict<'_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0 {
+        let reading = self.reading;
+        let strict = |value| Strict { value, reading };
+        match self.value {
             Value::Array(items) => {
-                let mut items = SeqDeserializer::new(items.into_iter().map(Strict));
+                let mut items = SeqDeserializer::new(items.into_iter().map(strict));
                 let value = visitor.visit_seq(&mut items)?;
                 items.end()?;
                 Ok(value)
             }
             Value::Object(fields) => {
-                let fields = fields.into_iter().map(|(name, value)| (name, Strict(value)));
+                let fields = fields.into_iter().map(|(name, value)| (name, strict(value)));
                 let mut fields = MapDeserializer::new(fields);
                 let value = visitor.visit_map(&mut fields)?;
                 fields.end()?;
@@ -109,13 +118,17 @@ impl<'de> Deserializer<'de> for Strict {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
-        _: &'static [&'static str],
+        name: &'static str,
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match &self.0 {
-            Value::Object(_) => self.deserialize_any(visitor),
-            _ => Err(self.mismatch(&"an object")),
+        let reading = self.reading;
+        match self.value {
+            Value::Object(object) => {
+                let value = Value::Object(reading.sift(name, fields, object)?);
+                Strict { value, reading }.deserialize_any(visitor)
+            }
+            value => Err(Strict { value, reading }.mismatch(&"an object")),
         }
     }
 
@@ -125,17 +138,17 @@ impl<'de> Deserializer<'de> for Strict {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match self.0 {
+        match self.value {
             Value::String(name) => {
                 let name: StringDeserializer<Error> = name.into_deserializer();
                 visitor.visit_enum(name)
             }
-            other => Err(Strict(other).mismatch(&"a string")),
+            other => Err(Strict { value: other, reading: self.reading }.mismatch(&"a string")),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0 {
+        match self.value {
             Value::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
@@ -191,7 +204,7 @@ mod tests {
     }
 
     fn wrong(value: Value) -> (String, String) {
-        let error = read::<Outer>(value).unwrap_err();
+        let error = read::<Outer>(value, &Reading::default()).unwrap_err();
         (error.path().to_string(), error.inner().to_string())
     }
 
@@ -206,7 +219,8 @@ mod tests {
             (json!({"kind": {"plain": null}}), "kind", "map, expected a string"),
             (json!({"kind": 1}), "kind", "integer `1`, expected a string"),
             (json!({"kind": "x"}), "kind", "unknown variant `x`"),
-            (json!({"inner": {"name": null}}), "inner.name", "null"),
+            (json!({"inner": {"name": null}}), "inner", "missing field `name`"),
+            (json!({"inner": {"name": "a", "other": 1}}), "inner", "unknown field `other`"),
             (json!({"inner": {}}), "inner", "missing field `name`"),
         ] {
             let (found, message) = wrong(value.clone());
@@ -215,7 +229,7 @@ mod tests {
         }
         let whole = json!({"inner": {"name": "a"}, "list": [{"name": "b", "size": 3}], "kind": "plain",
             "any": [{"x": 2.0}, [null]]});
-        let read = read::<Outer>(whole).unwrap();
+        let read = read::<Outer>(whole, &Reading::default()).unwrap();
         assert_eq!(read.inner, Some(Inner { name: "a".to_owned(), size: None }));
         assert_eq!((read.list[0].size, read.kind), (Some(3), Some(Kind::Plain)));
         assert_eq!(read.any, json!([{"x": 2.0}, [null]]));
@@ -223,7 +237,7 @@ mod tests {
 
     #[test]
     fn whole_floats_are_integers() {
-        let read = |value| read::<Outer>(value).unwrap();
+        let read = |value| read::<Outer>(value, &Reading::default()).unwrap();
         assert_eq!(read(json!({"count": 2.0, "offset": -3.0})).offset, -3);
         assert_eq!(read(json!({"count": 2.0})).count, 2);
         assert_eq!(read(json!({"count": -0.0})).count, 0);

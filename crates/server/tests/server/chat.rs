@@ -267,9 +267,8 @@ fn what_cannot_be_done_is_refused_by_name() {
     let server = start(Some(TEMPLATE));
     let user = |content: Value| json!({"messages": [{"role": "user", "content": content}]});
     let bad_tool = json!([{"type": "function", "function": {"name": "f", "parameters":
-        {"type": "object", "properties": {"a": {"not": {}}}}}}]);
-    let bad_format =
-        json!({"type": "json_schema", "json_schema": {"name": "x", "schema": {"not": {}}}});
+        {"type": "object", "properties": {"a": {"type": "string", "pattern": "(?=x)"}}}, "strict": true}}]);
+    let bad_format = json!({"type": "json_schema", "json_schema": {"name": "x", "schema": {"$ref": "other.json"}}});
     let cases = [
         (json!({}), "messages"),
         (json!({"messages": []}), "messages"),
@@ -291,16 +290,12 @@ fn what_cannot_be_done_is_refused_by_name() {
             json!({"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]}),
             "messages",
         ),
-        (say("a", json!({"audio": {}})), "audio"),
-        (say("a", json!({"functions": []})), "functions"),
+        (say("a", json!({"functions": [{}]})), "functions"),
         (say("a", json!({"modalities": ["audio"]})), "modalities"),
-        (say("a", json!({"store": true})), "store"),
-        (say("a", json!({"service_tier": "priority"})), "service_tier"),
         (say("a", json!({"top_logprobs": 2})), "top_logprobs"),
         (say("a", json!({"logprobs": true, "top_logprobs": 21})), "top_logprobs"),
-        (say("a", json!({"max_tokens": 5, "max_completion_tokens": 6})), "max_tokens"),
-        (say("a", json!({"max_completion_tokens": 100_000})), "max_completion_tokens"),
-        (say("a", json!({"reasoning_effort": "high"})), "reasoning_effort"),
+        (say("a", json!({"max_completion_tokens": -2})), "max_completion_tokens"),
+        (say("a", json!({"reasoning_effort": "huge"})), "reasoning_effort"),
         (say("a", json!({"chat_template_kwargs": {"mood": 1}})), "chat_template_kwargs.mood"),
         (
             say("a", json!({"chat_template_kwargs": {"messages": 3}})),
@@ -342,7 +337,7 @@ fn the_prompt_can_be_looked_at() {
     for (body, parameter) in [
         (json!({}), "messages"),
         (json!({"messages": []}), "messages"),
-        (json!({"messages": messages, "temperature": 1}), "temperature"),
+        (json!({"messages": messages, "typo": 1}), "typo"),
         (json!({"messages": messages, "chat_template_kwargs": {"x": 1}}), "chat_template_kwargs.x"),
     ] {
         assert_eq!(ask(body).error()["param"], parameter);

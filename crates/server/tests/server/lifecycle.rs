@@ -1,6 +1,6 @@
 //! Clients that go away, too many of them, and the end of the server.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use crate::common::{Answer, JSON, Server, Setup, start, wait_until, written};
@@ -112,4 +112,24 @@ fn the_second_signal_ends_at_once() {
     server.stopper.stop();
     server.join().unwrap();
     assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+}
+
+/// A client may close its half once it has asked, and gets its answer; one that has left is forgotten all the same.
+#[test]
+fn half_closed_connections_are_answered() {
+    let server = start(slow());
+    let body = json!({"prompt": "a", "temperature": 0, "max_tokens": 20}).to_string();
+    let mut stream = server.connect();
+    stream.write_all(&written("POST", "/v1/completions", JSON, body.as_bytes())).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let last = text.rsplit("HTTP/1.1 ").next().unwrap();
+    assert!(last.starts_with("200 OK") && last.contains("bcdefgh"), "{text}");
+    let mut stream = server.connect();
+    let body = endless(false).to_string();
+    stream.write_all(&written("POST", "/v1/completions", JSON, body.as_bytes())).unwrap();
+    wait_until("it runs", || server.engine.statistics().running == 1);
+    drop(stream);
+    wait_until("it is forgotten", || idle(&server));
 }

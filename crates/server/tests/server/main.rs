@@ -6,6 +6,7 @@ mod completions;
 mod hostile;
 mod http;
 mod invalid;
+mod kinds;
 mod lifecycle;
 mod messages;
 mod other_endpoints;

@@ -56,7 +56,7 @@ fn a_plain_answer() {
     let answer = ask(&server, &say("Hello", json!({"model": "abc", "metadata": {"user_id": "u"}})));
     assert!(answer["id"].as_str().unwrap().starts_with("msg_"));
     assert_eq!((&answer["type"], &answer["role"]), (&json!("message"), &json!("assistant")));
-    assert_eq!(answer["content"], json!([{"type": "text", "text": "Hello", "citations": null}]));
+    assert_eq!(answer["content"], json!([{"type": "text", "text": "Hello"}]));
     assert_eq!(
         (&answer["stop_reason"], &answer["stop_sequence"]),
         (&json!("end_turn"), &Value::Null)
@@ -133,7 +133,7 @@ fn conversations_go_on() {
         {"role": "user", "content": [{"type": "text", "text": "now?"}]},
         {"role": "assistant", "content": [
             {"type": "thinking", "thinking": "Hm.", "signature": ""},
-            {"type": "text", "text": "I look.", "citations": null},
+            {"type": "text", "text": "I look."},
             {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Bern"}}]},
         {"role": "user", "content": [
             {"type": "tool_result", "tool_use_id": "toolu_1", "is_error": true, "content": [{"type": "text", "text": "say(Snow.)"}]}]}]});
@@ -181,7 +181,8 @@ fn a_call_that_is_cut_off_has_no_input() {
 fn what_cannot_be_done_is_refused_by_name() {
     let server = start(Some(TEMPLATE));
     let user = |content: Value| json!({"max_tokens": 5, "messages": [{"role": "user", "content": content}]});
-    let schema = json!({"type": "object", "properties": {"a": {"not": {}}}});
+    let schema =
+        json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "(?=x)"}}});
     let cases = [
         (json!({"max_tokens": 5}), "messages"),
         (json!({"messages": [{"role": "user", "content": "a"}]}), "max_tokens"),
@@ -193,12 +194,8 @@ fn what_cannot_be_done_is_refused_by_name() {
         ),
         (user(json!(7)), "messages[0].content"),
         (user(json!([{"type": "image", "source": {}}])), "messages[0].content[0].type"),
-        (user(json!([{"type": "document", "source": {}}])), "messages[0].content[0].type"),
+        (user(json!([{"type": "document", "source": {}}])), "messages[0].content[0].source.type"),
         (user(json!([{"type": "text"}])), "messages[0].content[0].text"),
-        (
-            user(json!([{"type": "text", "text": "a", "cache_control": {"type": "b"}}])),
-            "messages[0].content[0].cache_control.type",
-        ),
         (user(json!([{"type": "tool_result"}])), "messages[0].content[0].tool_use_id"),
         (
             user(
@@ -207,37 +204,23 @@ fn what_cannot_be_done_is_refused_by_name() {
             "messages[0].content[0].content[0].type",
         ),
         (say("a", json!({"max_tokens": 0})), "max_tokens"),
-        (say("a", json!({"max_tokens": 100_000})), "max_tokens"),
         (say("a", json!({"temperature": 1.5})), "temperature"),
         (say("a", json!({"top_p": 0})), "top_p"),
         (say("a", json!({"top_k": -1})), "top_k"),
         (say("a", json!({"stop_sequences": [""]})), "stop_sequences"),
         (say("a", json!({"seed": 1})), "seed"),
         (say("a", json!({"container": "x"})), "container"),
-        (say("a", json!({"service_tier": "priority"})), "service_tier"),
         (say("a", json!({"system": [{"type": "image"}]})), "system[0].type"),
-        (say("a", json!({"thinking": {"type": "enabled"}})), "thinking.budget_tokens"),
-        (
-            say("a", json!({"thinking": {"type": "enabled", "budget_tokens": 200}})),
-            "thinking.budget_tokens",
-        ),
         (say("a", json!({"thinking": {"type": "deep"}})), "thinking.type"),
-        (
-            say("a", json!({"thinking": {"type": "adaptive", "display": "omitted"}})),
-            "thinking.display",
-        ),
-        (say("a", json!({"output_config": {"effort": "high"}})), "output_config.effort"),
+        (say("a", json!({"thinking": {"type": "adaptive", "depth": 1}})), "thinking.depth"),
         (
             say("a", json!({"output_config": {"format": {"type": "x"}}})),
             "output_config.format.type",
         ),
-        (
-            say("a", json!({"tools": [{"type": "web_search_20250305", "name": "web_search"}]})),
-            "tools[0].type",
-        ),
+        (say("a", json!({"tools": [{"type": "odd", "name": "odd"}]})), "tools[0].type"),
         (say("a", json!({"tools": [{"name": "f"}]})), "tools[0].input_schema"),
         (
-            say("a", json!({"tools": [{"name": "f", "input_schema": schema}]})),
+            say("a", json!({"tools": [{"name": "f", "input_schema": schema, "strict": true}]})),
             "tools[0].input_schema/properties/a",
         ),
         (say("a", json!({"tool_choice": {"type": "any"}})), "tool_choice"),

@@ -79,6 +79,10 @@ fn metrics_tell_what_happened() {
     for line in [
         "stablemate_num_requests_running 0",
         "stablemate_kv_cache_usage_perc 0",
+        "stablemate_state_slots 0",
+        "stablemate_state_slots_owned 0",
+        "stablemate_state_snapshots 0",
+        "stablemate_state_snapshot_hits_total 0",
         "stablemate_generation_tokens_total 2",
         "stablemate_prompt_tokens_total 2",
         "stablemate_time_to_first_token_seconds_count 1",

@@ -89,8 +89,8 @@ pub(super) fn check(step: &StepInput<'_>, room: Room) -> Result<(), ExecutorErro
     Ok(())
 }
 
-/// Whether each sequence's tokens stand together at consecutive positions, in order. Recurrent kernels
-/// rely on it.
+/// Whether each sequence's tokens stand together at consecutive positions, in order. Recurrent
+/// kernels rely on it.
 fn are_together(step: &StepInput<'_>) -> bool {
     let mut ended = HashSet::new();
     let tokens: Vec<(u32, u32)> =

@@ -279,6 +279,10 @@ impl Runner for Executor {
         self.tokens().iter().copied().max().unwrap_or(1)
     }
 
+    fn recomputed_beyond(&self) -> Option<usize> {
+        self.decoder().recomputed_beyond
+    }
+
     fn reuses_prefixes(&self) -> bool {
         !self.decoder().needs_lengths
     }

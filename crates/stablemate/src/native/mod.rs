@@ -2,6 +2,9 @@
 
 mod experts;
 mod operation;
+mod recurrent;
+#[cfg(test)]
+mod tests;
 
 use crate::{Error, LoadOptions};
 use operation::Operation;

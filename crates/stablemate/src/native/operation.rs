@@ -32,6 +32,8 @@ pub(super) enum Operation {
         block_length: usize,
         tables: [usize; 2],
     },
+    /// A kernel with a state per sequence.
+    Recurrent(super::recurrent::Recurrent),
 }
 
 impl Operation {
@@ -91,6 +93,9 @@ impl Operation {
                 block_length: size(1, 1)?,
                 tables: [size(5, 0)?, size(5, 1)?],
             }),
+            "convolve" | "delta_rule" | "scan" => {
+                super::recurrent::Recurrent::read(site).map(Self::Recurrent)
+            }
             _ => None,
         }
     }
@@ -99,6 +104,7 @@ impl Operation {
     pub(super) fn tied(&self) -> Vec<(usize, usize)> {
         match self {
             Self::WriteCache(_) => vec![(0, 0)],
+            Self::Recurrent(recurrent) => recurrent.tied(),
             _ => Vec::new(),
         }
     }
@@ -118,6 +124,7 @@ impl Operation {
             Self::Embed { table, rows, columns } => format!("embed [{rows}, {columns}] {table}"),
             Self::WriteCache(shape) => format!("write_cache {shape:?}"),
             Self::Attention { parameters, .. } => format!("attention {parameters:?}"),
+            Self::Recurrent(recurrent) => recurrent.describe(),
         }
     }
 
@@ -176,6 +183,7 @@ impl Operation {
                 };
                 kernels.attention(parameters, &inputs, &addresses, first(results)?)
             }
+            Self::Recurrent(recurrent) => recurrent.run(kernels, bindings)?,
         };
         done.map_err(|error| error.to_string())
     }
@@ -230,7 +238,7 @@ pub(super) fn first<'b>(results: &'b mut [Binding<'_>]) -> Result<&'b mut [f32],
     written(results.first_mut().ok_or("it has no result")?)
 }
 
-fn written<'b>(result: &'b mut Binding<'_>) -> Result<&'b mut [f32], String> {
+pub(super) fn written<'b>(result: &'b mut Binding<'_>) -> Result<&'b mut [f32], String> {
     match result {
         Binding::Write(bytes) => {
             bytemuck::try_cast_slice_mut(bytes).map_err(|error| format!("result: {error}"))

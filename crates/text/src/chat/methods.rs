@@ -2,7 +2,7 @@
 //!
 //! Most are in `minijinja-contrib`; here are the others that chat templates use.
 
-use super::{refusal, source};
+use super::{code, refusal, words};
 use minijinja::value::{Tuple, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
@@ -14,8 +14,13 @@ pub(super) fn call(
     method: &str,
     args: &[Value],
 ) -> Result<Value, Error> {
-    if method == source::REVERSED {
-        return reversed(value);
+    if method == code::SLICE {
+        return slice(value, args);
+    }
+    if let Some(text) = value.as_str()
+        && let Some(result) = own(text, method, args)?
+    {
+        return Ok(result);
     }
     if method == "split"
         && value.as_str().is_some()
@@ -37,19 +42,81 @@ pub(super) fn call(
     }
 }
 
-/// `value[::-1]`.
-fn reversed(value: &Value) -> Result<Value, Error> {
-    match value.kind() {
-        ValueKind::String => {
-            Ok(Value::from(value.as_str().unwrap_or_default().chars().rev().collect::<String>()))
+/// Methods that the engine's own companion has otherwise than Python.
+fn own(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Error> {
+    let none = |value: &Value| value.is_none() || value.is_undefined();
+    let all = |test: fn(char) -> bool| !text.is_empty() && text.chars().all(test);
+    Ok(Some(match method {
+        "strip" | "lstrip" | "rstrip" if args.iter().all(none) => Value::from(match method {
+            "strip" => text.trim_matches(words::is_space),
+            "lstrip" => text.trim_start_matches(words::is_space),
+            _ => text.trim_end_matches(words::is_space),
+        }),
+        "split" if args.is_empty() => words::split(text).map(Value::from).collect(),
+        "splitlines" => {
+            let (keep_ends,): (Option<bool>,) = from_args(args)?;
+            words::lines(text, keep_ends.unwrap_or(false)).into_iter().map(Value::from).collect()
         }
-        ValueKind::Seq | ValueKind::Iterable => {
-            let mut items: Vec<Value> = value.try_iter()?.collect();
-            items.reverse();
-            Ok(if value.is_tuple() { Value::from(Tuple::from(items)) } else { Value::from(items) })
+        "isspace" => {
+            let () = from_args(args)?;
+            Value::from(all(words::is_space))
         }
-        kind => Err(refusal(format!("value of type {kind} cannot be sliced"))),
+        "isdecimal" => {
+            let () = from_args(args)?;
+            Value::from(all(words::is_decimal))
+        }
+        "title" => {
+            let () = from_args(args)?;
+            Value::from(words::title(text))
+        }
+        "swapcase" => {
+            let () = from_args(args)?;
+            Value::from(words::swapped(text))
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// `value[start:stop:step]`.
+fn slice(value: &Value, args: &[Value]) -> Result<Value, Error> {
+    let (start, stop, step): (Option<i64>, Option<i64>, Option<i64>) = from_args(args)?;
+    let step = step.unwrap_or(1);
+    if step == 0 {
+        return Err(refusal("a slice's step cannot be zero"));
     }
+    let characters: Vec<char>;
+    let items: Vec<Value> = match value.kind() {
+        ValueKind::String => {
+            characters = value.as_str().unwrap_or_default().chars().collect();
+            let taken = places(characters.len(), start, stop, step);
+            let text = taken.into_iter().filter_map(|at| characters.get(at)).collect::<String>();
+            return Ok(Value::from(text));
+        }
+        ValueKind::Seq | ValueKind::Iterable => value.try_iter()?.collect(),
+        kind => return Err(refusal(format!("value of type {kind} cannot be sliced"))),
+    };
+    let taken = places(items.len(), start, stop, step);
+    let taken: Vec<Value> = taken.into_iter().filter_map(|at| items.get(at).cloned()).collect();
+    Ok(if value.is_tuple() { Value::from(Tuple::from(taken)) } else { Value::from(taken) })
+}
+
+/// The places that a slice takes of `length` (Python's `slice.indices`).
+fn places(length: usize, start: Option<i64>, stop: Option<i64>, step: i64) -> Vec<usize> {
+    let length = i64::try_from(length).unwrap_or(i64::MAX);
+    // Backwards, places are counted from -1 before the first to the last.
+    let (lowest, highest) = if step > 0 { (0, length) } else { (-1, length - 1) };
+    let place = |bound: i64| {
+        let bound = if bound < 0 { bound.saturating_add(length) } else { bound };
+        bound.clamp(lowest, highest)
+    };
+    let (first, last) = if step > 0 { (lowest, highest) } else { (highest, lowest) };
+    let (mut at, stop) = (start.map_or(first, place), stop.map_or(last, place));
+    let mut taken = Vec::new();
+    while if step > 0 { at < stop } else { at > stop } {
+        taken.extend(usize::try_from(at).ok());
+        at = at.saturating_add(step);
+    }
+    taken
 }
 
 fn string(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
@@ -76,10 +143,6 @@ fn string(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
             let before =
                 at.and_then(|at| text.get(..at)).ok_or_else(|| refusal("substring not found"))?;
             Ok(Value::from(before.chars().count()))
-        }
-        "isdecimal" => {
-            let () = from_args(args)?;
-            Ok(Value::from(!text.is_empty() && text.chars().all(char::is_numeric)))
         }
         "ljust" | "rjust" | "center" | "zfill" => {
             let (width, fill): (usize, Option<&str>) = from_args(args)?;
@@ -113,13 +176,13 @@ fn rsplit(text: &str, separator: Option<&str>, most: Option<usize>) -> Value {
         Some(separator) => text.rsplitn(most, separator).collect(),
         None => {
             let mut parts = Vec::new();
-            let mut rest = text.trim();
+            let mut rest = text.trim_matches(words::is_space);
             while !rest.is_empty() {
-                match rest.rfind(char::is_whitespace).filter(|_| parts.len() + 1 < most) {
+                match rest.rfind(words::is_space).filter(|_| parts.len() + 1 < most) {
                     Some(at) => {
                         let (before, after) = rest.split_at(at);
-                        parts.push(after.trim_start());
-                        rest = before.trim_end();
+                        parts.push(after.trim_start_matches(words::is_space));
+                        rest = before.trim_end_matches(words::is_space);
                     }
                     None => parts.push(std::mem::take(&mut rest)),
                 }

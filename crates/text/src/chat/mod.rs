@@ -8,13 +8,17 @@
 //! malice: the engine does not count the memory of values inside a template, so a template (not a conversation) that
 //! doubles a string forty times or nests a list a hundred thousand times still brings the process down.
 
+mod code;
 mod environment;
+mod escapes;
 mod filters;
 mod input;
 mod json;
 mod methods;
+mod percent;
 mod python;
 mod source;
+mod words;
 
 pub use input::{ChatInput, LocalTime};
 
@@ -47,11 +51,16 @@ impl ChatTemplate {
     /// [`Error::TemplateSyntax`].
     pub fn new(source: &str, bos: Option<&str>, eos: Option<&str>) -> Result<ChatTemplate, Error> {
         let mut environment = environment::environment();
-        environment.add_template_owned(NAME, source::prepare(source)).map_err(|e| {
-            Error::TemplateSyntax {
-                line: e.line().unwrap_or(0),
-                message: e.detail().map_or_else(|| e.kind().to_string(), str::to_owned),
-            }
+        let has_filter = |name: &str| {
+            let known = environment.empty_state().perform_test("filter", &[Value::from(name)]);
+            known.unwrap_or(false)
+        };
+        let source = source::prepare(source, has_filter).map_err(|refused| {
+            Error::TemplateSyntax { line: refused.line, message: refused.message }
+        })?;
+        environment.add_template_owned(NAME, source).map_err(|e| Error::TemplateSyntax {
+            line: e.line().unwrap_or(0),
+            message: e.detail().map_or_else(|| e.kind().to_string(), str::to_owned),
         })?;
         let mut template = ChatTemplate { environment, tokens: BTreeMap::new() };
         for (role, token) in [("bos_token", bos), ("eos_token", eos)] {
@@ -77,7 +86,7 @@ impl ChatTemplate {
     pub fn render(&self, input: &ChatInput) -> Result<String, Error> {
         let context = input.context(&self.tokens)?;
         let broken = |message: String| Error::TemplateRender { line: 0, message };
-        // The engine has been seen to panic on what templates do with some messages (slices with a negative step).
+        // The engine has been seen to panic on what templates do with some messages.
         let rendered = catch_unwind(AssertUnwindSafe(|| self.run(context)));
         let text = rendered
             .map_err(|_| broken("the template engine failed on these messages".to_owned()))??;

@@ -38,6 +38,12 @@ pub(super) fn text(value: &Value) -> Result<String, Error> {
 }
 
 /// `repr(value)`.
+pub(super) fn representation(value: &Value) -> Result<String, Error> {
+    let mut out = String::new();
+    repr(value, 0, &mut out)?;
+    Ok(out)
+}
+
 fn repr(value: &Value, depth: usize, out: &mut String) -> Result<(), Error> {
     check_depth(depth)?;
     match value.kind() {

@@ -21,15 +21,15 @@ const MODELS: &str = "\"gpt2\" (byte-level BPE), \"llama\" (SentencePiece BPE) a
 const LONGEST_TOKEN: usize = 4096;
 
 impl Tokenizer {
-    /// Rebuilds the tokenizer that a GGUF file describes; `None` if it describes none (`tokenizer.ggml.model` is
-    /// absent, or is `none` or `no_vocab`).
+    /// Rebuilds the tokenizer that a GGUF file describes; `None` if it describes none
+    /// (`tokenizer.ggml.model` is absent, or is `none` or `no_vocab`).
     ///
-    /// Follows llama.cpp's `llama-vocab.cpp` for the meaning and the defaults of keys, and the `tokenizer.json` of the
-    /// original models for how text is split.
+    /// Follows llama.cpp's `llama-vocab.cpp` for the meaning and the defaults of keys, and the
+    /// `tokenizer.json` of the original models for how text is split.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for kinds of tokenizer that could not be rebuilt exactly, by name; [`Error::Invalid`]
-    /// for keys that are missing, contradict each other or are out of range.
+    /// [`Error::Unsupported`] for kinds of tokenizer that could not be rebuilt exactly, by name;
+    /// [`Error::Invalid`] for keys that are missing, contradict each other or are out of range.
     pub fn from_gguf(metadata: &Metadata) -> Result<Option<Tokenizer>, Error> {
         let model = match metadata.get("tokenizer.ggml.model") {
             None => return Ok(None),
@@ -213,8 +213,8 @@ fn added_token(metadata: &Metadata, token: &str, kind: TokenType) -> Option<Adde
         TokenType::UserDefined => false,
         TokenType::Normal | TokenType::Unused | TokenType::Byte => return None,
     };
-    // GGUF has no key for it: in Phi-3's tokenizer.json, special tokens take the white space after them along. Its
-    // relatives of the same architecture, with another tokenizer, do not.
+    // GGUF has no key for it: in Phi-3's tokenizer.json, special tokens take the white space after
+    // them along. Its relatives of the same architecture, with another tokenizer, do not.
     let phi3 = metadata.string("general.architecture") == Some("phi3")
         && metadata.string("tokenizer.ggml.model") == Some("llama");
     let rstrip = phi3 && !matches!(token, "<unk>" | "<s>" | "<|endoftext|>");
@@ -254,7 +254,7 @@ fn token_types(metadata: &Metadata, count: usize) -> Result<Vec<TokenType>, Erro
         Some(4) => Ok(TokenType::UserDefined),
         Some(5) => Ok(TokenType::Unused),
         Some(6) => Ok(TokenType::Byte),
-        _ => Err(wrong(key, &format!("entry {index} is {value:?}, not one of the types 1 to 6"))),
+        _ => Err(wrong(key, &format!("entry {index} is {value}, not one of the types 1 to 6"))),
     };
     values.iter().enumerate().map(kind).collect()
 }
@@ -279,7 +279,7 @@ fn strings<'a>(metadata: &'a Metadata, key: &str) -> Result<Option<Vec<&'a str>>
     let Some(values) = array(metadata, key)? else { return Ok(None) };
     let text = |(index, value): (usize, &'a Value)| match value {
         Value::String(text) => Ok(text.as_str()),
-        other => Err(wrong(key, &format!("entry {index} is {other:?}, not a string"))),
+        other => Err(wrong(key, &format!("entry {index} is {other}, not a string"))),
     };
     values.iter().enumerate().map(text).collect::<Result<_, _>>().map(Some)
 }
@@ -288,7 +288,7 @@ fn flag(metadata: &Metadata, key: &str) -> Result<Option<bool>, Error> {
     match metadata.get(key) {
         None => Ok(None),
         Some(Value::Bool(flag)) => Ok(Some(*flag)),
-        Some(other) => Err(wrong(key, &format!("is {other:?}; it must be true or false"))),
+        Some(other) => Err(wrong(key, &format!("is {other}; it must be true or false"))),
     }
 }
 

@@ -1,4 +1,5 @@
-//! `tokenizer.ggml.model` = `llama`: SentencePiece BPE, whose merges are implied by the tokens' scores.
+//! `tokenizer.ggml.model` = `llama`: SentencePiece BPE, whose merges are implied by the tokens'
+//! scores.
 
 use super::byte_level;
 use super::{Kind, ORIGIN, TokenType, Vocabulary, array, flag, wrong};
@@ -73,8 +74,8 @@ fn kind(
     })
 }
 
-/// Spaces become `▁`, and one is put before the text and after every special token, as in llama.cpp and in the
-/// `tokenizer.json` of Llama 2.
+/// Spaces become `▁`, and one is put before the text and after every special token, as in llama.cpp
+/// and in the `tokenizer.json` of Llama 2.
 fn normalizer(space_first: bool) -> Result<NormalizerWrapper, Error> {
     let spaces = Replace::new(" ", SPACE).map_err(|e| Error::invalid(ORIGIN, e.to_string()))?;
     if !space_first {
@@ -83,7 +84,8 @@ fn normalizer(space_first: bool) -> Result<NormalizerWrapper, Error> {
     Ok(Sequence::new(vec![Prepend::new(SPACE.to_owned()).into(), spaces.into()]).into())
 }
 
-/// These keys belong to other kinds; with this one they would mean a normalisation that is not reproduced here.
+/// These keys belong to other kinds; with this one they would mean a normalisation that is not
+/// reproduced here.
 fn refuse_other_normalisation(metadata: &Metadata) -> Result<(), Error> {
     let key = "tokenizer.ggml.remove_extra_whitespaces";
     if flag(metadata, key)? == Some(true) {
@@ -110,12 +112,13 @@ fn scores(metadata: &Metadata, vocabulary: &Vocabulary<'_>) -> Result<Vec<f64>, 
         Value::Float(score) if !score.is_nan() => Ok(*score),
         Value::Signed(score) => Ok(*score as f64),
         Value::Unsigned(score) => Ok(*score as f64),
-        other => Err(wrong(key, &format!("entry {index} is {other:?}, not a number"))),
+        other => Err(wrong(key, &format!("entry {index} is {other}, not a number"))),
     };
     values.iter().enumerate().map(score).collect()
 }
 
-/// Whether characters without a token are written as bytes: the vocabulary has a token for all of them or for none.
+/// Whether characters without a token are written as bytes: the vocabulary has a token for all of
+/// them or for none.
 fn has_all_bytes(vocabulary: &Vocabulary<'_>) -> Result<bool, Error> {
     let mut seen = [false; 256];
     for (id, token, _) in vocabulary.iter().filter(|(_, _, kind)| *kind == TokenType::Byte) {
@@ -141,15 +144,17 @@ fn has_all_bytes(vocabulary: &Vocabulary<'_>) -> Result<bool, Error> {
 
 /// Every pair of tokens that makes a token, the highest score first.
 ///
-/// SentencePiece merges the pair whose result has the highest score, and the leftmost of several; here, as in
-/// `generate_merges` of transformers, pairs with one result are ranked by the longer left part.
+/// SentencePiece merges the pair whose result has the highest score, and the leftmost of several;
+/// here, as in `generate_merges` of transformers, pairs with one result are ranked by the longer
+/// left part.
 fn merges(vocabulary: &Vocabulary<'_>, scores: &[f64]) -> Vec<(String, String)> {
     struct Candidate<'a> {
         score: f64,
         lengths: (usize, usize),
         parts: (&'a str, &'a str),
     }
-    // Only these are pieces of text for SentencePiece: literal "<s>" or "<0x41>" never merges to a control or a byte.
+    // Only these are pieces of text for SentencePiece: literal "<s>" or "<0x41>" never merges to a
+    // control or a byte.
     let piece = |kind: TokenType| matches!(kind, TokenType::Normal | TokenType::UserDefined);
     let pieces: HashMap<&str, u32> = vocabulary
         .iter()

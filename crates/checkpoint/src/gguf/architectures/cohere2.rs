@@ -1,5 +1,5 @@
-//! Cohere 2: one norm before two parallel parts, a window in three layers of four, no rotation where
-//! everything is visible, scaled logits.
+//! Cohere 2: one norm before two parallel parts, a window in three layers of four, no rotation
+//! where everything is visible, scaled logits.
 
 use super::super::names::{ATTENTION, GATED, Names, Rule, weight};
 use super::super::rope::Rotation;

@@ -1,10 +1,10 @@
-//! DeepSeek 2 and 3, and the models with their structure (Kimi K2, GLM-4.7-Flash): latent attention,
-//! grouped routing, shared experts.
+//! DeepSeek 2 and 3, and the models with their structure (Kimi K2, GLM-4.7-Flash): latent
+//! attention, grouped routing, shared experts.
 //!
-//! The converter splits `kv_b_proj` and transposes its keys. The parts are read under mlx-lm's names:
-//! `self_attn.embed_q.weight`, `[heads, kv_lora_rank, qk_nope_head_dim]`, and
-//! `self_attn.unembed_out.weight`, `[heads, v_head_dim, kv_lora_rank]`: the two matrices of absorbed
-//! attention. Older files have `self_attn.kv_b_proj.weight` as Hugging Face has it.
+//! The converter splits `kv_b_proj` and transposes its keys. The parts are read under mlx-lm's
+//! names: `self_attn.embed_q.weight`, `[heads, kv_lora_rank, qk_nope_head_dim]`, and
+//! `self_attn.unembed_out.weight`, `[heads, v_head_dim, kv_lora_rank]`: the two matrices of
+//! absorbed attention. Older files have `self_attn.kv_b_proj.weight` as Hugging Face has it.
 
 use serde_json::{Value as Json, json};
 
@@ -61,13 +61,12 @@ pub(super) fn describe(source: &Source) -> Result<Description, Error> {
     routing(source, &sizes, experts, sigmoid, &mut config)?;
     source.rope_base(Some(10_000.0), &mut config)?;
     config.put_some("rope_scaling", scaling(source, sizes.context)?);
-    let further = keys.get::<usize>("nextn_predict_layers")?.unwrap_or(0);
-    Ok(Description::new(config, &NAMES, &sizes).followed_by(further))
+    Ok(Description::new(config, &NAMES, &sizes))
 }
 
 /// The sizes, the part of a query head that is not rotated, and the width of a value head. Newer
-/// files describe the absorbed attention, whose one key head is the latent, and say the sizes of heads
-/// under keys that end with `_mla`.
+/// files describe the absorbed attention, whose one key head is the latent, and say the sizes of
+/// heads under keys that end with `_mla`.
 fn sizes(source: &Source) -> Result<(Sizes, usize, usize), Error> {
     const ROTATED: &str = "rope.dimension_count";
     let keys = &source.keys;
@@ -108,8 +107,8 @@ fn experts(source: &Source) -> Result<Option<Experts>, Error> {
     Ok(None)
 }
 
-/// Whether scores are sigmoids. An absent key is llama.cpp's guess, which knows GLM-4.7-Flash by its
-/// layers and vocabulary.
+/// Whether scores are sigmoids. An absent key is llama.cpp's guess, which knows GLM-4.7-Flash by
+/// its layers and vocabulary.
 fn sigmoid(source: &Source, layers: usize) -> Result<bool, Error> {
     const KEY: &str = "expert_gating_func";
     match source.keys.get::<usize>(KEY)? {

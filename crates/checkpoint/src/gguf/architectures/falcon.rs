@@ -1,8 +1,8 @@
 //! Falcon: parallel parts under one norm or two, fused queries, keys and values.
 //!
-//! The converter separates the rows of `query_key_value`, which Hugging Face stores in one group for
-//! each key–value head: they are put back. llama.cpp rotates in all falcon models, so that files of
-//! those with ALiBi do not exist.
+//! The converter separates the rows of `query_key_value`, which Hugging Face stores in one group
+//! for each key–value head: they are put back. llama.cpp rotates in all falcon models, so that
+//! files of those with ALiBi do not exist.
 
 use super::super::names::{Conversion, Names, Rule, weight};
 use super::super::rope::Rotation;

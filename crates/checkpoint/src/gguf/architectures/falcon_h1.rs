@@ -1,7 +1,7 @@
 //! Falcon-H1: attention and Mamba 2 under one norm.
 //!
-//! The converter multiplies every multiplier of the family into the weights, so that all of them are
-//! 1 in the configuration. `A_log` is stored as `A = −exp(A_log)` and is read as `mamba.A`.
+//! The converter multiplies every multiplier of the family into the weights, so that all of them
+//! are 1 in the configuration. `A_log` is stored as `A = −exp(A_log)` and is read as `mamba.A`.
 
 use serde_json::json;
 

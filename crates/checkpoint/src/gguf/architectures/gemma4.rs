@@ -1,8 +1,8 @@
 //! Gemma 4: heads and rotation of their own where everything is visible, keys and values of earlier
 //! layers, an embedding for each layer, experts beside the network.
 //!
-//! The converter stores scales of the router and of experts beside other tensors, and the proportional
-//! rotation as divisors: 1 where it rotates, 1e30 where it does not.
+//! The converter stores scales of the router and of experts beside other tensors, and the
+//! proportional rotation as divisors: 1 where it rotates, 1e30 where it does not.
 
 use serde_json::json;
 

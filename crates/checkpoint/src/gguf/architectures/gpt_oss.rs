@@ -16,7 +16,8 @@ const LAYER: &[Rule] = &[
     exact("attn_sinks.weight", "self_attn.sinks"),
     weight("post_attention_norm", "post_attention_layernorm"),
     weight("ffn_gate_inp", "mlp.router").biased(),
-    // mlx-lm's names: the module of gpt-oss is called `experts`, that of other families `switch_mlp`.
+    // mlx-lm's names: the module of gpt-oss is called `experts`, that of other families
+    // `switch_mlp`.
     weight("ffn_gate_exps", "mlp.experts.gate_proj").biased(),
     weight("ffn_up_exps", "mlp.experts.up_proj").biased(),
     weight("ffn_down_exps", "mlp.experts.down_proj").biased(),

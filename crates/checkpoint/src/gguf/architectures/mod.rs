@@ -106,7 +106,8 @@ pub(super) fn named(name: &str) -> Option<&'static Architecture> {
 impl Architecture {
     /// Describes a file, and refuses metadata that nothing reads.
     pub(super) fn describe(&self, source: &Source) -> Result<Description, Error> {
-        let description = (self.describe)(source)?;
+        let mut description = (self.describe)(source)?;
+        description.further_layers = source.further_layers()?;
         let keys = &source.keys;
         if keys.get("attention.causal")? == Some(false) {
             let message = "is false; only causal models are read";

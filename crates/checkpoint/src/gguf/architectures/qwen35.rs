@@ -13,7 +13,9 @@
 
 use serde_json::{Value as Json, json};
 
-use super::super::names::{ATTENTION, Conversion, GATED, Names, Rule, exact, weight};
+use super::super::names::{
+    ATTENTION, ATTENTION_BIASES, Conversion, GATED, Names, Rule, exact, weight,
+};
 use super::super::rope::Rotation;
 use super::super::source::{Config, Description, Sizes, Source};
 use super::gemma2::MODEL;
@@ -44,35 +46,21 @@ pub(super) const NAMES: Names = Names {
     layers: "model.layers",
     model: MODEL,
     layer: &[ATTENTION, NORMS, DELTA_NET, GATED],
-    companies: &[],
+    companies: &[ATTENTION_BIASES],
 };
 
 pub(super) fn describe(source: &Source) -> Result<Description, Error> {
-    let (sizes, further) = sizes(source)?;
+    let sizes = source.sizes()?;
     let mut config = source.transformer("qwen3_5_text", &sizes)?;
     mixers(source, &sizes, &mut config)?;
-    Ok(Description::new(config, &NAMES, &sizes).followed_by(further))
-}
-
-/// The sizes, and the number of layers that predict further tokens: `block_count` includes them.
-pub(super) fn sizes(source: &Source) -> Result<(Sizes, usize), Error> {
-    const FURTHER: &str = "nextn_predict_layers";
-    let sizes = source.sizes()?;
-    let further = source.keys.get::<usize>(FURTHER)?.unwrap_or(0);
-    match sizes.layers.checked_sub(further) {
-        Some(layers) if layers > 0 => Ok((Sizes { layers, ..sizes }, further)),
-        _ => {
-            let message = format!("is {further}; less than the {} layers is needed", sizes.layers);
-            Err(source.keys.wrong(FURTHER, message))
-        }
-    }
+    Ok(Description::new(config, &NAMES, &sizes))
 }
 
 /// The keys of both mixers.
 pub(super) fn mixers(source: &Source, sizes: &Sizes, config: &mut Config) -> Result<(), Error> {
     let keys = &source.keys;
     config.put("hidden_act", "silu");
-    config.put("attention_bias", false);
+    config.put("attention_bias", source.has_biases(ATTENTION_BIASES));
     config.put("attn_output_gate", true);
     source.rope(Rotation::partial(10_000.0), sizes, config)?;
     // Positions of images; those of text are alike in all sections.

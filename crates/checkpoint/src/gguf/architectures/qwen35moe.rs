@@ -1,9 +1,11 @@
 //! Qwen 3.5 with experts and a gated shared expert in every layer.
 
-use super::super::names::{ATTENTION, Conversion, EXPERTS, Names, Rule, exact, weight};
+use super::super::names::{
+    ATTENTION, ATTENTION_BIASES, Conversion, EXPERTS, Names, Rule, exact, weight,
+};
 use super::super::source::{Config, Description, RMS_EPSILON, Source};
 use super::gemma2::MODEL;
-use super::qwen35::{DELTA_NET, NORMS, mixers, sizes};
+use super::qwen35::{DELTA_NET, NORMS, mixers};
 use crate::error::Error;
 
 const ROUTED: &[Rule] = &[
@@ -26,11 +28,11 @@ pub(super) const NAMES: Names = names(&[ATTENTION, NORMS, DELTA_NET, ROUTED, EXP
 pub(super) const FUSED_NAMES: Names = names(&[ATTENTION, NORMS, DELTA_NET, ROUTED, FUSED]);
 
 const fn names(layer: &'static [&'static [Rule]]) -> Names {
-    Names { layers: "model.layers", model: MODEL, layer, companies: &[] }
+    Names { layers: "model.layers", model: MODEL, layer, companies: &[ATTENTION_BIASES] }
 }
 
 pub(super) fn describe(source: &Source) -> Result<Description, Error> {
-    let (sizes, further) = sizes(source)?;
+    let sizes = source.sizes()?;
     let mut config: Config = source.model("qwen3_5_moe_text", &sizes)?;
     config.put("rms_norm_eps", source.keys.require::<f64>(RMS_EPSILON)?);
     // No layer has a network without experts.
@@ -44,5 +46,5 @@ pub(super) fn describe(source: &Source) -> Result<Description, Error> {
     config.put("shared_expert_intermediate_size", shared);
     let fused = source.tensors.layers_with("ffn_gate_up_exps.weight").next().is_some();
     let names = if fused { &FUSED_NAMES } else { &NAMES };
-    Ok(Description::new(config, names, &sizes).followed_by(further))
+    Ok(Description::new(config, names, &sizes))
 }

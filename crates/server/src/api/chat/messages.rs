@@ -5,11 +5,13 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
-use serde_json::Value;
-use stablemate_conversation::{Call, Message, Role, Tool, ToolChoice};
+use serde_json::{Map, Value};
+use stablemate_conversation::{Call, Message, Role, Tool};
 use utoipa::ToSchema;
 
+use crate::api::tools::{self, Choice, leave_out};
 use crate::error::ApiError;
+use crate::wire::{Item, Reading};
 
 /// A message of a conversation.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -27,19 +29,11 @@ pub struct MessageRequest {
     /// Of a `tool` message: the call that it answers.
     tool_call_id: Option<String>,
     /// What an assistant thought.
-    #[serde(alias = "reasoning")]
     reasoning_content: Option<String>,
-    /// Must be null.
+    /// The same, under another name.
+    reasoning: Option<String>,
+    /// What an assistant said in place of its content.
     refusal: Option<String>,
-    /// Must be null.
-    #[schema(value_type = Option<Object>)]
-    audio: Option<Value>,
-    /// Must be null.
-    #[schema(value_type = Option<Object>)]
-    function_call: Option<Value>,
-    /// Must be empty.
-    #[schema(value_type = Option<Vec<Object>>)]
-    annotations: Option<Vec<Value>>,
 }
 
 /// Who speaks.
@@ -62,7 +56,7 @@ pub enum RoleRequest {
 #[derive(Clone, Debug)]
 pub enum Content {
     Text(String),
-    Parts(Vec<PartRequest>),
+    Parts(Vec<Value>),
 }
 
 /// A text, or its parts.
@@ -76,25 +70,13 @@ pub enum ContentSchema {
     Parts(Vec<PartRequest>),
 }
 
-/// A part of a text.
+/// A part of a text: of the type `text`, or of an assistant `refusal`; nothing else is supported.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PartRequest {
-    /// `text`; nothing else is supported.
-    #[serde(rename = "type")]
-    kind: String,
     /// The text.
     text: Option<String>,
-    /// Not supported.
-    #[schema(value_type = Option<Object>)]
-    image_url: Option<Value>,
-    /// Not supported.
-    #[schema(value_type = Option<Object>)]
-    input_audio: Option<Value>,
-    /// Not supported.
-    #[schema(value_type = Option<Object>)]
-    file: Option<Value>,
-    /// Not supported.
+    /// The text of a refusal.
     refusal: Option<String>,
 }
 
@@ -153,14 +135,10 @@ pub struct CalledFunction {
     arguments: String,
 }
 
-/// A tool the model may call.
+/// A tool the model may call. Tools that the server would have to run are left out of the prompt.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ToolRequest {
-    /// `function`.
-    #[serde(rename = "type")]
-    #[allow(dead_code)]
-    kind: FunctionKind,
     /// The function.
     function: FunctionRequest,
 }
@@ -176,21 +154,31 @@ pub struct FunctionRequest {
     /// The JSON schema of its arguments.
     #[schema(value_type = Option<Object>)]
     parameters: Option<Value>,
-    /// Whether arguments must follow the schema. They always do.
-    #[allow(dead_code)]
+    /// Whether a schema that cannot be guaranteed is refused. Otherwise it is followed as far as it can be, where the
+    /// model calls as it sees fit.
     strict: Option<bool>,
 }
 
-impl From<ToolRequest> for Tool {
-    fn from(tool: ToolRequest) -> Tool {
-        let FunctionRequest { name, description, parameters, .. } = tool.function;
-        Tool { name, description, parameters }
+/// The functions of a request.
+///
+/// # Errors
+/// 400 naming the tool that is none.
+pub(crate) fn tools(tools: Vec<Value>, reading: &Reading) -> Result<Vec<Tool>, ApiError> {
+    let mut functions = Vec::with_capacity(tools.len());
+    for tool in Item::list(tools, "tools")? {
+        if leave_out(&tool, reading) {
+            continue;
+        }
+        if tool.kind.as_deref() != Some("function") {
+            return Err(tool.refused("\"function\""));
+        }
+        let place = tool.place.clone();
+        let ToolRequest { function } = tool.read(reading)?;
+        let FunctionRequest { name, description, parameters, strict } = function;
+        let strict = strict.unwrap_or(false);
+        functions.push(Tool { name, description, parameters, strict, place });
     }
-}
-
-fn unsupported(parameter: String, what: &str) -> ApiError {
-    ApiError::parameter(&parameter, format!("{parameter}: {what}"))
-        .with_code("unsupported_parameter")
+    Ok(functions)
 }
 
 impl MessageRequest {
@@ -198,20 +186,8 @@ impl MessageRequest {
     ///
     /// # Errors
     /// 400 naming the field of `messages[index]`.
-    pub(crate) fn message(self, index: usize) -> Result<Message, ApiError> {
+    pub(crate) fn message(self, index: usize, reading: &Reading) -> Result<Message, ApiError> {
         let at = |field: &str| format!("messages[{index}].{field}");
-        if self.refusal.is_some() {
-            return Err(unsupported(at("refusal"), "refusals are not known here: it must be null"));
-        }
-        if self.audio.is_some_and(|audio| !audio.is_null()) {
-            return Err(unsupported(at("audio"), "this model reads text only: it must be null"));
-        }
-        if self.function_call.is_some_and(|call| !call.is_null()) {
-            return Err(unsupported(at("function_call"), "it is deprecated: use tool_calls"));
-        }
-        if self.annotations.is_some_and(|annotations| !annotations.is_empty()) {
-            return Err(unsupported(at("annotations"), "it must be empty"));
-        }
         let calls = self.tool_calls.unwrap_or_default();
         let role = match self.role {
             RoleRequest::System => Role::System,
@@ -221,8 +197,10 @@ impl MessageRequest {
             RoleRequest::Tool => Role::Tool,
         };
         let content = match self.content {
-            Some(content) => content.texts(index)?,
+            Some(content) => content.texts(index, reading)?,
             None if role == Role::Assistant && !calls.is_empty() => Vec::new(),
+            // An answer that was nothing but reasoning, or nothing at all.
+            None if role == Role::Assistant => vec![self.refusal.unwrap_or_default()],
             None => {
                 let message = format!("{} is missing", at("content"));
                 return Err(
@@ -244,7 +222,7 @@ impl MessageRequest {
         Ok(Message {
             role,
             content,
-            reasoning: self.reasoning_content,
+            reasoning: self.reasoning_content.or(self.reasoning).filter(|text| !text.is_empty()),
             calls: calls.into_iter().map(call).collect(),
             answers: self.tool_call_id,
             name: self.name,
@@ -253,39 +231,28 @@ impl MessageRequest {
 }
 
 impl Content {
-    fn texts(self, index: usize) -> Result<Vec<String>, ApiError> {
+    fn texts(self, index: usize, reading: &Reading) -> Result<Vec<String>, ApiError> {
         let parts = match self {
             Content::Text(text) => return Ok(vec![text]),
             Content::Parts(parts) => parts,
         };
-        let text = |(number, part): (usize, PartRequest)| {
-            let at = format!("messages[{index}].content[{number}]");
-            let others = [
-                ("image_url", part.image_url.is_some()),
-                ("input_audio", part.input_audio.is_some()),
-                ("file", part.file.is_some()),
-                ("refusal", part.refusal.is_some()),
-            ];
-            match (part.kind.as_str(), part.text) {
-                ("text", Some(text)) => match others.iter().find(|(_, given)| *given) {
-                    Some((field, _)) => Err(unsupported(
-                        format!("{at}.{field}"),
-                        "a part of type \"text\" has none",
-                    )),
-                    None => Ok(text),
-                },
-                ("text", None) => {
-                    let parameter = format!("{at}.text");
-                    Err(ApiError::parameter(&parameter, format!("{parameter} is missing"))
-                        .with_code("missing_parameter"))
-                }
-                (kind, _) => {
-                    let what = format!("{kind:?} is not supported: this model reads \"text\" only");
-                    Err(unsupported(format!("{at}.type"), &what))
-                }
-            }
+        let text = |part: Item| {
+            let place = part.place.clone();
+            let is_refusal = match part.kind.as_deref() {
+                Some("text" | "input_text" | "output_text") => false,
+                Some("refusal") => true,
+                _ => return Err(part.refused("\"text\"")),
+            };
+            let PartRequest { text, refusal } = part.read(reading)?;
+            let (field, text) = if is_refusal { ("refusal", refusal) } else { ("text", text) };
+            text.ok_or_else(|| {
+                let parameter = format!("{place}.{field}");
+                ApiError::parameter(&parameter, format!("{parameter} is missing"))
+                    .with_code("missing_parameter")
+            })
         };
-        parts.into_iter().enumerate().map(text).collect()
+        let parts = Item::list(parts, &format!("messages[{index}].content"))?;
+        parts.into_iter().map(text).collect()
     }
 }
 
@@ -293,27 +260,12 @@ impl Content {
 ///
 /// # Errors
 /// 400 for what is none of OpenAI's choices, or cannot be done.
-pub(crate) fn tool_choice(choice: Option<&Value>) -> Result<ToolChoice, ApiError> {
-    let Some(choice) = choice.filter(|choice| !choice.is_null()) else {
-        return Ok(ToolChoice::Auto);
-    };
-    let named = || {
-        let fields = choice.as_object()?;
+pub(crate) fn tool_choice(choice: Option<&Value>) -> Result<Choice, ApiError> {
+    let name = |fields: &Map<String, Value>| {
         let function = fields.get("function")?.as_object()?;
         let alone = fields.len() == 2 && function.len() == 1;
         let known = fields.get("type")? == "function" && alone;
         function.get("name")?.as_str().filter(|_| known).map(str::to_owned)
     };
-    match choice.as_str() {
-        Some("auto") => Ok(ToolChoice::Auto),
-        Some("none") => Ok(ToolChoice::None),
-        Some("required") => Ok(ToolChoice::Required),
-        _ => named().map(ToolChoice::Named).ok_or_else(|| {
-            let message = format!(
-                "tool_choice is {choice}, but must be \"auto\", \"none\", \"required\" or \
-                 {{\"type\": \"function\", \"function\": {{\"name\": …}}}}"
-            );
-            ApiError::parameter("tool_choice", message).with_code("invalid_value")
-        }),
-    }
+    tools::tool_choice(choice, name, "{\"type\": \"function\", \"function\": {\"name\": …}}")
 }

@@ -42,20 +42,23 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 async fn chat(
     State(state): State<AppState>,
     record: Record,
-    Body(request): Body<ChatRequest>,
+    Body(request, reading): Body<ChatRequest>,
 ) -> Result<Response, ApiError> {
     let stream = request.stream.unwrap_or(false);
     let head = Head::new(state.model(request.model.as_deref())?, request.model.clone(), stream);
     request.check()?;
-    let include_usage = request.includes_usage();
-    let prepared = state.blocking(move |state| request.turn(state)?.prepare(state)).await?;
-    let Prepared { jobs, splitter } = prepared;
+    let usage = request.usage()?;
+    let returns_ids = request.return_token_ids.unwrap_or(false);
+    let prepare = move |state: &AppState| request.turn(state, &reading)?.prepare(state, &reading);
+    let Prepared { jobs, splitter } = state.blocking(prepare).await?;
+    let prompt_ids = jobs.first().filter(|_| returns_ids).map(|job| job.prompt.clone());
     let choices = jobs.len();
+    let prompt_tokens = jobs.first().map_or(0, |job| job.prompt.len());
     let updates = submit(&state, &record, jobs)?;
     if stream {
-        let chunks = Chunks::new(head, &splitter, choices, include_usage);
+        let chunks = Chunks::new(head, &splitter, choices, (usage, prompt_tokens), prompt_ids);
         return Ok(sse::respond(&state, updates, chunks));
     }
     let replies = replies(updates, &splitter, choices).await?;
-    Ok(Json(ChatResponse::new(head, replies)).into_response())
+    Ok(Json(ChatResponse::new(head, replies, prompt_ids)).into_response())
 }

@@ -2,16 +2,19 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use stablemate_conversation::{Conversation, Exchange, Tool};
+use stablemate_conversation::{Conversation, Exchange};
 use stablemate_grammar::Grammar;
 use utoipa::ToSchema;
 
-use crate::api::chat::messages::{MessageRequest, ToolRequest, tool_choice};
+use crate::api::chat::messages::{MessageRequest, ToolRequest, tool_choice, tools};
 use crate::api::chat::turn::{self, Turn, local_time};
-use crate::api::tools::ChoiceSchema;
+use crate::api::tools::{Choice, ChoiceSchema};
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::wire::{MaxTokens, StreamOptions, StructuredOutputs, generation_request};
+use crate::wire::{
+    MaxTokens, Reading, StreamOptions, StreamUsage, StructuredOutputs, TokenLimit,
+    generation_request,
+};
 
 /// Variables that templates are given anyway, as transformers has it.
 const OWN_VARIABLES: [&str; 5] =
@@ -28,9 +31,10 @@ generation_request! {
         /// The conversation so far.
         #[schema(value_type = Vec<MessageRequest>, min_items = 1)]
         pub messages: Option<Vec<MessageRequest>>,
-        /// The functions the model may call.
-        pub tools: Option<Vec<ToolRequest>>,
-        /// `auto`, `none`, `required`, or the function to call.
+        /// The functions the model may call; tools that the server would have to run are left out.
+        #[schema(value_type = Option<Vec<ToolRequest>>)]
+        pub tools: Option<Vec<Value>>,
+        /// `auto`, `none`, `required`, the function to call, or `allowed_tools`.
         #[schema(value_type = Option<ChoiceSchema>)]
         pub tool_choice: Option<Value>,
         /// Whether several calls may be made at once; `true` if absent.
@@ -45,13 +49,23 @@ generation_request! {
         #[schema(maximum = 20)]
         pub top_logprobs: Option<u64>,
         /// The most tokens of the answer, the reasoning among them; in place of `max_tokens`.
-        pub max_completion_tokens: Option<u64>,
+        #[schema(value_type = Option<i64>, minimum = -1)]
+        pub max_completion_tokens: Option<TokenLimit>,
         /// Answer with server-sent events.
         pub stream: Option<bool>,
         /// What the stream says besides.
         pub stream_options: Option<StreamOptions>,
-        /// How much to think, for models whose template knows; `none` where thinking can be turned off.
+        /// Give back the ids of the prompt's tokens and of the answer's.
+        pub return_token_ids: Option<bool>,
+        /// How much to think: `none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`. Without effect where the
+        /// template has nothing of the kind.
         pub reasoning_effort: Option<String>,
+        /// The same, as OpenRouter writes it.
+        pub reasoning: Option<ChatReasoning>,
+        /// Whether to think, as DeepSeek writes it: `{"type": "enabled"}` or `disabled`.
+        pub thinking: Option<ChatThinking>,
+        /// Whether to think, as Qwen writes it.
+        pub enable_thinking: Option<bool>,
         /// Variables for the chat template, such as `enable_thinking`.
         #[schema(value_type = Option<Object>)]
         pub chat_template_kwargs: Option<Map<String, Value>>,
@@ -59,28 +73,43 @@ generation_request! {
         pub add_generation_prompt: Option<bool>,
         /// Go on with the last message, one of the assistant.
         pub continue_final_message: Option<bool>,
-        /// Must be `false`: nothing is kept.
-        pub store: Option<bool>,
         /// Must be `["text"]`.
         #[schema(value_type = Option<Vec<Modality>>, min_items = 1, max_items = 1)]
         pub modalities: Option<Vec<String>>,
-        /// Must be `auto` or `default`.
-        #[schema(pattern = "^(auto|default)$")]
-        pub service_tier: Option<String>,
-        /// Who asks. Not looked at.
-        #[allow(dead_code)]
-        pub user: Option<String>,
-        /// Who asks. Not looked at.
-        #[allow(dead_code)]
-        pub safety_identifier: Option<String>,
-        /// Not looked at: every prompt is looked up in the cache.
-        #[allow(dead_code)]
-        pub prompt_cache_key: Option<String>,
-        /// Notes for completions that are stored. Not looked at.
-        #[allow(dead_code)]
-        #[schema(value_type = Option<Object>)]
-        pub metadata: Option<Map<String, Value>>,
     }
+}
+
+/// How much to think.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChatReasoning {
+    /// As `reasoning_effort`.
+    effort: Option<String>,
+    /// Whether to think.
+    enabled: Option<bool>,
+}
+
+/// Whether to think.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChatThinking {
+    /// `enabled`, `adaptive` or `disabled`.
+    #[serde(rename = "type")]
+    kind: ThinkingKind,
+}
+
+/// Whether to think.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ThinkingKind {
+    /// It thinks.
+    Enabled,
+    /// It thinks where it sees fit.
+    Adaptive,
+    /// As `adaptive`.
+    Auto,
+    /// It does not.
+    Disabled,
 }
 
 /// What answers are made of.
@@ -151,26 +180,20 @@ impl ChatRequest {
             let message = "messages is empty, but must have one message or more";
             return Err(ApiError::parameter("messages", message).with_code("invalid_value"));
         }
-        if self.store == Some(true) {
-            let message = "store is true, but must be false: nothing is kept";
-            return Err(unsupported("store", message.to_owned()));
-        }
         if let Some(kinds) = self.modalities.as_ref().filter(|kinds| *kinds != &["text"]) {
             let message = format!("modalities is {kinds:?}, but must be [\"text\"]");
             return Err(unsupported("modalities", message));
         }
-        if let Some(tier) = &self.service_tier
-            && !["auto", "default"].contains(&tier.as_str())
-        {
-            let message = format!("service_tier is {tier:?}, but must be \"auto\" or \"default\"");
-            return Err(unsupported("service_tier", message));
-        }
         self.logprobs()?;
-        StreamOptions::check(self.stream_options.as_ref(), self.stream.unwrap_or(false))
+        self.usage().map(drop)
     }
 
-    pub(super) fn includes_usage(&self) -> bool {
-        self.stream_options.as_ref().and_then(|options| options.include_usage).unwrap_or(false)
+    /// What a stream says of the usage.
+    ///
+    /// # Errors
+    /// 400 for options without a stream.
+    pub(super) fn usage(&self) -> Result<StreamUsage, ApiError> {
+        StreamOptions::usage(self.stream_options.as_ref(), self.stream.unwrap_or(false))
     }
 
     fn logprobs(&self) -> Result<Option<usize>, ApiError> {
@@ -190,17 +213,12 @@ impl ChatRequest {
     }
 
     fn max_tokens(&self, state: &AppState) -> Result<MaxTokens, ApiError> {
-        let explicit = |parameter, tokens| MaxTokens::Explicit { parameter, tokens };
-        match (self.max_completion_tokens, self.max_tokens) {
-            (Some(new), Some(old)) if new != old => {
-                let message = format!(
-                    "max_completion_tokens is {new} and max_tokens {old}: give one of them only"
-                );
-                Err(ApiError::parameter("max_tokens", message))
-            }
-            (Some(tokens), _) => Ok(explicit("max_completion_tokens", tokens)),
-            (None, Some(tokens)) => Ok(explicit("max_tokens", tokens)),
-            (None, None) => {
+        // A client that gives both means the same by them, or the smaller one.
+        let given = [self.max_completion_tokens, self.max_tokens].into_iter().flatten();
+        let least = given.min_by_key(|limit| limit.0.unwrap_or(u64::MAX));
+        match least {
+            Some(limit) => Ok(limit.limit()),
+            None => {
                 let usual = state.served()?.max_tokens;
                 Ok(usual.map_or(MaxTokens::Unlimited, MaxTokens::Usual))
             }
@@ -238,50 +256,72 @@ impl ChatRequest {
     }
 
     /// The template's variables.
-    fn variables(&self, conversation: &Conversation) -> Result<Map<String, Value>, ApiError> {
+    fn variables(
+        &self,
+        conversation: &Conversation,
+        reading: &Reading,
+    ) -> Result<Map<String, Value>, ApiError> {
         let mut variables = self.chat_template_kwargs.clone().unwrap_or_default();
         if let Some(name) = OWN_VARIABLES.iter().find(|name| variables.contains_key(**name)) {
             let parameter = format!("chat_template_kwargs.{name}");
             let message = format!("{parameter} cannot be set: templates get {name} from elsewhere");
             return Err(ApiError::parameter(parameter, message).with_code("invalid_value"));
         }
-        let Some(effort) = &self.reasoning_effort else { return Ok(variables) };
-        let (name, value) = turn::effort(conversation, "reasoning_effort", effort)?;
-        if variables.insert(name.to_owned(), value).is_some() {
-            let message =
-                format!("reasoning_effort and chat_template_kwargs.{name} cannot both be given");
-            return Err(ApiError::parameter("reasoning_effort", message));
+        let wish = self.wish();
+        turn::forget_reasoning(&mut variables, conversation, reading);
+        for (name, value) in
+            wish.variables(conversation, ("ChatRequest", "reasoning_effort"), reading)?
+        {
+            // The template's own words are the more exact ones.
+            variables.entry(name).or_insert(value);
         }
         Ok(variables)
+    }
+
+    /// How the model is to think, in all the ways that clients say it.
+    fn wish(&self) -> turn::Wish {
+        let reasoning = self.reasoning.clone();
+        let (effort, enabled) = reasoning.map_or((None, None), |r| (r.effort, r.enabled));
+        let thinking = self.thinking.as_ref().and_then(|thinking| match thinking.kind {
+            ThinkingKind::Enabled => Some(true),
+            ThinkingKind::Disabled => Some(false),
+            ThinkingKind::Adaptive | ThinkingKind::Auto => None,
+        });
+        turn::Wish {
+            effort: self.reasoning_effort.clone().or(effort),
+            on: self.enable_thinking.or(thinking).or(enabled),
+        }
     }
 
     /// What is asked, in no dialect.
     ///
     /// # Errors
     /// 400 naming the parameter.
-    pub(super) fn turn(mut self, state: &AppState) -> Result<Turn, ApiError> {
+    pub(super) fn turn(mut self, state: &AppState, reading: &Reading) -> Result<Turn, ApiError> {
         let conversation = state.conversation()?;
-        let variables = self.variables(conversation)?;
+        let variables = self.variables(conversation, reading)?;
         let continues = self.continue_final_message.unwrap_or(false);
         if self.add_generation_prompt.unwrap_or(!continues) == continues {
             let message = "of add_generation_prompt and continue_final_message one must be true";
             return Err(ApiError::parameter("add_generation_prompt", message));
         }
         let messages = self.messages.take().unwrap_or_default().into_iter().enumerate();
-        let messages = messages.map(|(index, message)| message.message(index));
+        let messages = messages.map(|(index, message)| message.message(index, reading));
         let mut exchange = Exchange::new(messages.collect::<Result<_, _>>()?, local_time());
-        exchange.choice = tool_choice(self.tool_choice.as_ref())?;
-        exchange.tools =
-            self.tools.take().unwrap_or_default().into_iter().map(Tool::from).collect();
+        let Choice { choice, allowed } = tool_choice(self.tool_choice.as_ref())?;
+        exchange.choice = choice;
+        exchange.tools = tools(self.tools.take().unwrap_or_default(), reading)?;
         exchange.variables = variables;
         exchange.continues = continues;
         Ok(Turn {
             exchange,
+            allowed,
             parallel: self.parallel_tool_calls.unwrap_or(true),
             content: self.content()?,
             controls: self.controls(),
             max_tokens: self.max_tokens(state)?,
             logprobs: self.logprobs()?,
+            returns_ids: self.return_token_ids.unwrap_or(false),
             prompt_parameter: "messages",
         })
     }

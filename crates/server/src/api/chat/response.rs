@@ -48,6 +48,9 @@ pub(crate) struct ChatResponse {
     /// Times, if there is but one choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     timings: Option<TimingsObject>,
+    /// The ids of the prompt's tokens, if `return_token_ids` is true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_token_ids: Option<Vec<u32>>,
 }
 
 /// An answer.
@@ -64,6 +67,9 @@ pub(crate) struct ChatChoice {
     /// The stop string or the token of `stop_token_ids` that ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
     stop_reason: Option<StopReason>,
+    /// The ids of its tokens, if `return_token_ids` is true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_ids: Option<Vec<u32>>,
 }
 
 /// The assistant's message.
@@ -176,7 +182,7 @@ impl From<ReplyCall> for ToolCallObject {
 }
 
 impl ChatResponse {
-    pub(super) fn new(head: Head, replies: Vec<Reply>) -> Self {
+    pub(super) fn new(head: Head, replies: Vec<Reply>, prompt_token_ids: Option<Vec<u32>>) -> Self {
         let mut usage = UsageObject::default();
         for (index, reply) in replies.iter().enumerate() {
             usage.add(&reply.ending.finish, index == 0);
@@ -187,14 +193,16 @@ impl ChatResponse {
             _ => None,
         };
         let choices = replies.into_iter().enumerate();
-        let choices = choices.map(|(index, reply)| ChatChoice::new(index, reply)).collect();
-        Self { head, choices, usage, timings }
+        let with_ids = prompt_token_ids.is_some();
+        let choices =
+            choices.map(|(index, reply)| ChatChoice::new(index, reply, with_ids)).collect();
+        Self { head, choices, usage, timings, prompt_token_ids }
     }
 }
 
 impl ChatChoice {
-    fn new(index: usize, reply: Reply) -> Self {
-        let Reply { reasoning, content, calls, tokens, ending } = reply;
+    fn new(index: usize, reply: Reply, with_ids: bool) -> Self {
+        let Reply { reasoning, content, calls, tokens, ids, ending } = reply;
         let Ending { end, finish, .. } = ending;
         let silent = content.is_empty() && !calls.is_empty();
         let message = ChatMessage {
@@ -206,6 +214,8 @@ impl ChatChoice {
         };
         let stop_reason = finish.stop.map(StopReason::from);
         let logprobs = ChatLogprobs::of(&tokens);
-        Self { index, message, logprobs, finish_reason: finish_reason(end), stop_reason }
+        let token_ids = with_ids.then_some(ids);
+        let finish_reason = finish_reason(end);
+        Self { index, message, logprobs, finish_reason, stop_reason, token_ids }
     }
 }

@@ -23,7 +23,8 @@ pub(super) struct TemplateRequest {
     #[schema(min_items = 1)]
     messages: Vec<MessageRequest>,
     /// The functions the model may call.
-    tools: Option<Vec<ToolRequest>>,
+    #[schema(value_type = Option<Vec<ToolRequest>>)]
+    tools: Option<Vec<Value>>,
     /// `auto`, `none`, `required`, or the function to call.
     #[schema(value_type = Option<ChoiceSchema>)]
     tool_choice: Option<Value>,
@@ -67,11 +68,11 @@ impl From<TemplateRequest> for ChatRequest {
     (status = 200, body = TemplateResponse), (status = "4XX", body = ErrorEnvelope), (status = 503, body = ErrorEnvelope)))]
 pub(super) async fn apply_template(
     State(state): State<AppState>,
-    Body(request): Body<TemplateRequest>,
+    Body(request, reading): Body<TemplateRequest>,
 ) -> Result<Json<TemplateResponse>, ApiError> {
     state.model(request.model.as_deref())?;
     let request = ChatRequest::from(request);
     request.check()?;
-    let prompt = state.blocking(move |state| request.turn(state)?.text(state)).await?;
+    let prompt = state.blocking(move |state| request.turn(state, &reading)?.text(state)).await?;
     Ok(Json(TemplateResponse { prompt }))
 }

@@ -10,11 +10,13 @@
 //! For a whole answer, [`replies`], or [`follow`] where the order of its parts matters. For a stream, one [`Splitter`]
 //! for each choice, which takes the updates of its job and gives back what is to be told.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use stablemate_conversation::{
-    Conversation, ConversationError, Exchange, Output, Parser, Part, ToolChoice,
+    Conversation, ConversationError, Exchange, Loosened, Message, Output, Parser, Part, Prompt,
+    Thinking, Tool, ToolChoice, Written,
 };
 use stablemate_grammar::{Grammar, GrammarError};
 use stablemate_text::LocalTime;
@@ -22,13 +24,15 @@ use stablemate_text::LocalTime;
 use crate::error::ApiError;
 use crate::generation::{Finish, Job, Recipe, TokenLogprobs, Update, Updates};
 use crate::state::AppState;
-use crate::wire::{Controls, MaxTokens};
+use crate::wire::{Controls, MaxTokens, Reading};
 
 /// What is asked of the model, in no dialect.
 #[derive(Clone, Debug)]
 pub(crate) struct Turn {
     /// The conversation, its tools, and whether the model calls them.
     pub(crate) exchange: Exchange,
+    /// The functions it may call of those it is shown; all of them, if absent.
+    pub(crate) allowed: Option<BTreeSet<String>>,
     /// Whether it may make several calls.
     pub(crate) parallel: bool,
     /// What its content must look like, and the parameter that says so.
@@ -39,6 +43,8 @@ pub(crate) struct Turn {
     pub(crate) max_tokens: MaxTokens,
     /// Report the log-probabilities of the answer's tokens, and of so many of the most probable ones.
     pub(crate) logprobs: Option<usize>,
+    /// Report the ids of the answer's tokens.
+    pub(crate) returns_ids: bool,
     /// The parameter that the messages come from, for errors.
     pub(crate) prompt_parameter: &'static str,
 }
@@ -62,28 +68,18 @@ impl Turn {
     /// # Errors
     /// 400 naming the parameter that is wrong: messages that the template refuses, tools that cannot be honoured, a
     /// prompt that is too long.
-    pub(crate) fn prepare(&self, state: &AppState) -> Result<Prepared, ApiError> {
+    pub(crate) fn prepare(
+        &self,
+        state: &AppState,
+        reading: &Reading,
+    ) -> Result<Prepared, ApiError> {
         let conversation = state.conversation()?;
+        self.check_bytes(state)?;
         let prompt = conversation.prompt(&self.exchange).map_err(refused)?;
-        let Exchange { tools, choice, .. } = &self.exchange;
-        let grammar = match (&self.content, tools.is_empty() && *choice == ToolChoice::Auto) {
-            (None, true) => None,
-            (content, _) => {
-                let content = content.as_ref();
-                let thinking = prompt.thinking;
-                let form = content.map(|(_, grammar)| grammar);
-                let output =
-                    Output { tools, choice, parallel: self.parallel, content: form, thinking };
-                let grammars = state.grammars()?;
-                if let Some((parameter, form)) = content {
-                    // A mistake in it is to be told by its own name, and not by that of the whole grammar.
-                    state.compile(parameter, form)?;
-                }
-                let grammar = conversation.grammar(&output, &grammars).map_err(refused)?;
-                let parameter = content.map_or("tools", |(parameter, _)| parameter);
-                grammar.map(|grammar| (parameter, grammar))
-            }
-        };
+        let choice = &self.exchange.choice;
+        let callable = self.callable()?;
+        let grammar = self.grammar(state, &callable, prompt.thinking, reading)?;
+        let calls = !callable.is_empty() && *choice != ToolChoice::None;
         let recipe = Recipe {
             controls: self.controls.clone(),
             max_tokens: self.max_tokens,
@@ -91,13 +87,81 @@ impl Turn {
             logprobs: self.logprobs,
             prompt_logprobs: None,
             grammar,
-            keep_special: conversation
-                .has_special_marks(!tools.is_empty() && *choice != ToolChoice::None),
+            keep_special: conversation.has_special_marks(calls),
+            returns_ids: self.returns_ids,
+            reasoning: prompt.thinking,
         };
-        let ids = encode(state, &prompt.text)?;
+        let ids = self.encode(state, &prompt)?;
         let jobs = recipe.jobs(state, &ids)?;
-        let splitter = Splitter::new(conversation.parser(&prompt, tools, choice));
+        let splitter = Splitter::new(conversation.parser(&prompt, &callable, choice));
         Ok(Prepared { jobs, splitter })
+    }
+
+    /// The functions the model may call.
+    fn callable(&self) -> Result<Vec<Tool>, ApiError> {
+        let tools = &self.exchange.tools;
+        let Some(allowed) = &self.allowed else { return Ok(tools.clone()) };
+        let known = |name: &&String| tools.iter().any(|tool| tool.name == **name);
+        if let Some(name) = allowed.iter().find(|name| !known(name)) {
+            let message = format!("tool_choice allows {name:?}, which is none of the tools");
+            return Err(ApiError::parameter("tool_choice", message).with_code("invalid_value"));
+        }
+        Ok(tools.iter().filter(|tool| allowed.contains(&tool.name)).cloned().collect())
+    }
+
+    /// What the model's text must look like, and the parameter that says so.
+    fn grammar(
+        &self,
+        state: &AppState,
+        tools: &[Tool],
+        thinking: Thinking,
+        reading: &Reading,
+    ) -> Result<Option<(&'static str, Grammar)>, ApiError> {
+        let choice = &self.exchange.choice;
+        if self.content.is_none() && tools.is_empty() && *choice == ToolChoice::Auto {
+            return Ok(None);
+        }
+        let content = self.content.as_ref();
+        let grammars = state.grammars()?;
+        if let Some((parameter, form)) = content {
+            // A mistake in it is to be told by its own name, and not by that of the whole grammar.
+            state.compile(parameter, form)?;
+        }
+        let form = content.map(|(_, grammar)| grammar);
+        let output = Output { tools, choice, parallel: self.parallel, content: form, thinking };
+        let Written { grammar, loosened } =
+            state.conversation()?.grammar(&output, &grammars).map_err(refused)?;
+        for Loosened { name, pointer, keyword, .. } in loosened {
+            reading.warn(&format!(
+                "the schema of the function {name} is followed as far as it can be: {keyword} at {pointer:?} is not"
+            ));
+            tracing::info!(function = ?name, pointer, keyword, "a schema is followed loosely");
+        }
+        let parameter = content.map_or("tools", |(parameter, _)| *parameter);
+        Ok(grammar.map(|grammar| (parameter, grammar)))
+    }
+
+    /// Refuses a conversation whose texts alone have too many bytes for the context, before anything is made of them.
+    fn check_bytes(&self, state: &AppState) -> Result<(), ApiError> {
+        let of_message = |message: &Message| {
+            let calls = message.calls.iter().map(|call| call.arguments.len());
+            let texts = message.content.iter().map(String::len);
+            // Templates show all of this, but often leave out reasoning.
+            texts.chain(calls).fold(0_usize, usize::saturating_add)
+        };
+        let bytes = self.exchange.messages.iter().map(of_message);
+        state.check_bytes(self.prompt_parameter, bytes.fold(0, usize::saturating_add))
+    }
+
+    fn encode(&self, state: &AppState, prompt: &Prompt) -> Result<Vec<u32>, ApiError> {
+        let conversation = state.conversation()?;
+        let tokenizer = state.tokenizer()?;
+        let parse_special = state.options().parse_special;
+        let encode = |text: &str| match parse_special {
+            true => tokenizer.encode(text, false),
+            false => conversation.encode(prompt),
+        };
+        state.encode(self.prompt_parameter, &prompt.text, encode)
     }
 
     /// The number of tokens of the prompt. Takes its time, as [`Self::prepare`].
@@ -105,7 +169,9 @@ impl Turn {
     /// # Errors
     /// As [`Self::prepare`], where they come from the messages.
     pub(crate) fn count(&self, state: &AppState) -> Result<usize, ApiError> {
-        Ok(encode(state, &self.text(state)?)?.len())
+        self.check_bytes(state)?;
+        let prompt = state.conversation()?.prompt(&self.exchange).map_err(refused)?;
+        Ok(self.encode(state, &prompt)?.len())
     }
 
     /// The text of the prompt. Takes its time, as [`Self::prepare`].
@@ -113,13 +179,10 @@ impl Turn {
     /// # Errors
     /// As [`Self::prepare`], where they come from the messages.
     pub(crate) fn text(&self, state: &AppState) -> Result<String, ApiError> {
+        self.check_bytes(state)?;
         let prompt = state.conversation()?.prompt(&self.exchange).map_err(refused)?;
         Ok(prompt.text)
     }
-}
-
-fn encode(state: &AppState, prompt: &str) -> Result<Vec<u32>, ApiError> {
-    Ok(state.tokenizer()?.encode(prompt, false)?)
 }
 
 /// A 400 that names the message, the tool or the variable at fault.
@@ -130,13 +193,13 @@ fn refused(error: ConversationError) -> ApiError {
             return ApiError::invalid(message).with_code("no_chat_template");
         }
         ConversationError::Message { index, .. } => (format!("messages[{index}]"), "invalid_value"),
-        ConversationError::Tool { index, .. } => (format!("tools[{index}]"), "invalid_value"),
-        ConversationError::Parameters { index, source, .. } => {
+        ConversationError::Tool { place, .. } => (place.clone(), "invalid_value"),
+        ConversationError::Parameters { place, source, .. } => {
             let pointer = match source {
                 GrammarError::Schema { pointer, .. } => pointer.as_str(),
                 _ => "",
             };
-            (format!("tools[{index}].function.parameters{pointer}"), "invalid_grammar")
+            (format!("{place}.function.parameters{pointer}"), "invalid_grammar")
         }
         ConversationError::Choice { .. } => ("tool_choice".to_owned(), "invalid_value"),
         ConversationError::Variable { name } => {
@@ -187,6 +250,8 @@ pub(crate) enum Told {
     /// Tokens with their log-probabilities, reasoning and marks among them. They come with the text that they begin
     /// in, or later.
     Tokens(Vec<TokenLogprobs>),
+    /// The ids of the tokens that were made, if they were asked for.
+    Ids(Vec<u32>),
     /// Nothing follows.
     Finished(Ending),
 }
@@ -224,6 +289,8 @@ pub(crate) struct Reply {
     pub(crate) calls: Vec<ReplyCall>,
     /// Its tokens, if log-probabilities were asked for.
     pub(crate) tokens: Vec<TokenLogprobs>,
+    /// Their ids, if those were asked for.
+    pub(crate) ids: Vec<u32>,
     /// How it ended.
     pub(crate) ending: Ending,
 }
@@ -248,7 +315,9 @@ impl Splitter {
             Update::Delta(delta) => {
                 let parts = self.parser.push(&delta.text);
                 let tokens = (!delta.tokens.is_empty()).then_some(Told::Tokens(delta.tokens));
-                tokens.into_iter().chain(self.parts(parts, delta.made)).collect()
+                let ids = (!delta.ids.is_empty()).then_some(Told::Ids(delta.ids));
+                let told = tokens.into_iter().chain(ids);
+                told.chain(self.parts(parts, delta.made)).collect()
             }
             Update::Finished(finish) => {
                 let parts = self.parser.finish();
@@ -324,6 +393,7 @@ struct Draft {
     content: String,
     calls: Vec<ReplyCall>,
     tokens: Vec<TokenLogprobs>,
+    ids: Vec<u32>,
     ending: Option<Ending>,
 }
 
@@ -331,6 +401,7 @@ impl Draft {
     fn take(&mut self, told: Told) {
         match told {
             Told::Tokens(tokens) => self.tokens.extend(tokens),
+            Told::Ids(ids) => self.ids.extend(ids),
             Told::Finished(ending) => self.ending = Some(ending),
             Told::Part(Part::Reasoning(text)) => self.reasoning.push_str(&text),
             Told::Part(Part::Content(text)) => self.content.push_str(&text),
@@ -347,28 +418,75 @@ impl Draft {
     }
 
     fn done(self) -> Option<Reply> {
-        let Draft { reasoning, content, calls, tokens, ending } = self;
-        ending.map(|ending| Reply { reasoning, content, calls, tokens, ending })
+        let Draft { reasoning, content, calls, tokens, ids, ending } = self;
+        ending.map(|ending| Reply { reasoning, content, calls, tokens, ids, ending })
     }
 }
 
-/// The template's variable for how much a model is to think, where a request says so in `parameter`.
-///
-/// # Errors
-/// 400 if the template does not know.
-pub(crate) fn effort(
+/// Words for how much a model is to think, from least to most.
+const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+
+/// Variables by which templates are told whether and how much to think.
+const REASONING: [&str; 5] =
+    ["enable_thinking", "thinking", "reasoning_effort", "thinking_budget", "preserve_thinking"];
+
+/// How a model is to think.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// How much.
+    pub(crate) effort: Option<String>,
+    /// Whether at all.
+    pub(crate) on: Option<bool>,
+}
+
+impl Wish {
+    /// The template's variables that say so. Without effect where the template has none.
+    ///
+    /// # Errors
+    /// 400 for an effort that is none.
+    pub(crate) fn variables(
+        &self,
+        conversation: &Conversation,
+        (scope, field): (&'static str, &'static str),
+        reading: &Reading,
+    ) -> Result<Vec<(String, Value)>, ApiError> {
+        let effort = self.effort.as_deref().filter(|effort| !["auto", "default"].contains(effort));
+        if let Some(effort) = effort.filter(|effort| !EFFORTS.contains(effort)) {
+            let message =
+                format!("{field} is {effort:?}, but must be one of {}", EFFORTS.join(", "));
+            return Err(ApiError::parameter(field, message).with_code("invalid_value"));
+        }
+        let mut variables = Vec::new();
+        if let Some(effort) = effort.filter(|_| conversation.uses("reasoning_effort")) {
+            let known = conversation.nearest(effort, &EFFORTS);
+            variables.push(("reasoning_effort".to_owned(), Value::from(known)));
+        }
+        if let Some(on) = self.on.or(effort.map(|effort| effort != "none")) {
+            let switch = ["enable_thinking", "thinking"].into_iter();
+            let mut switch = switch.filter(|name| conversation.asks(name));
+            variables.extend(switch.next().map(|name| (name.to_owned(), Value::from(on))));
+        }
+        if variables.is_empty() && (effort.is_some() || self.on.is_some()) {
+            let reason =
+                "this model's chat template has nothing by which to tell how much to think";
+            reading.ignore(scope, field, reason);
+        }
+        Ok(variables)
+    }
+}
+
+/// Takes the variables about reasoning out of those of a request that the template does not have.
+pub(crate) fn forget_reasoning(
+    variables: &mut Map<String, Value>,
     conversation: &Conversation,
-    parameter: &str,
-    effort: &str,
-) -> Result<(&'static str, Value), ApiError> {
-    if conversation.uses("reasoning_effort") {
-        Ok(("reasoning_effort", Value::from(effort)))
-    } else if conversation.uses("enable_thinking") && effort == "none" {
-        Ok(("enable_thinking", Value::from(false)))
-    } else {
-        let message =
-            format!("{parameter} is {effort:?}, but this model's chat template does not know it");
-        Err(ApiError::parameter(parameter, message).with_code("unsupported_parameter"))
+    reading: &Reading,
+) {
+    for name in REASONING {
+        if !conversation.uses(name) && variables.shift_remove(name).is_some() {
+            let reason =
+                "this model's chat template has nothing by which to tell how much to think";
+            reading.ignore("chat_template_kwargs", name, reason);
+        }
     }
 }
 

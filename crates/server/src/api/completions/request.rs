@@ -4,7 +4,10 @@ use crate::api::prompt::{PromptSchema, Prompts};
 use crate::error::ApiError;
 use crate::generation::Recipe;
 use crate::state::AppState;
-use crate::wire::{MaxTokens, StreamOptions, StructuredOutputs, generation_request};
+use crate::wire::{
+    MaxTokens, StreamOptions, StreamUsage, StructuredOutputs, TokenLimit, generation_request,
+};
+use stablemate_conversation::Thinking;
 
 /// OpenAI's default.
 const USUAL_TOKENS: usize = 16;
@@ -34,9 +37,8 @@ generation_request! {
         pub best_of: Option<u64>,
         /// Not supported: must be absent or empty.
         pub suffix: Option<String>,
-        /// Who asks. Not looked at.
-        #[allow(dead_code)]
-        pub user: Option<String>,
+        /// Give back the ids of the prompt's tokens and of the answer's.
+        pub return_token_ids: Option<bool>,
         /// What the answer must look like.
         pub structured_outputs: Option<StructuredOutputs>,
         /// Add the tokens that the model expects around a text; `true` if absent.
@@ -75,11 +77,15 @@ impl CompletionRequest {
             let message = format!("logprobs is {logprobs}, but may be {MOST_LOGPROBS} at most");
             return Err(ApiError::parameter("logprobs", message));
         }
-        StreamOptions::check(self.stream_options.as_ref(), self.stream.unwrap_or(false))
+        self.usage().map(drop)
     }
 
-    pub(super) fn includes_usage(&self) -> bool {
-        self.stream_options.as_ref().and_then(|options| options.include_usage).unwrap_or(false)
+    /// What a stream says of the usage.
+    ///
+    /// # Errors
+    /// 400 for options without a stream.
+    pub(super) fn usage(&self) -> Result<StreamUsage, ApiError> {
+        StreamOptions::usage(self.stream_options.as_ref(), self.stream.unwrap_or(false))
     }
 
     /// How the prompts are continued.
@@ -88,11 +94,10 @@ impl CompletionRequest {
     /// 400 naming the parameter.
     pub(super) fn recipe(&self, state: &AppState) -> Result<Recipe, ApiError> {
         let usual = state.served()?.max_tokens.unwrap_or(USUAL_TOKENS);
-        let explicit = |tokens| MaxTokens::Explicit { parameter: "max_tokens", tokens };
         let logprobs = self.logprobs.and_then(|count| usize::try_from(count).ok());
         let structured = self.structured_outputs.as_ref().map(StructuredOutputs::grammar);
         let controls = self.controls();
-        let max_tokens = controls.max_tokens.map_or(MaxTokens::Usual(usual), explicit);
+        let max_tokens = controls.max_tokens.map_or(MaxTokens::Usual(usual), TokenLimit::limit);
         Ok(Recipe {
             controls,
             max_tokens,
@@ -101,6 +106,8 @@ impl CompletionRequest {
             prompt_logprobs: logprobs.filter(|_| self.echo.unwrap_or(false)),
             grammar: structured.transpose()?,
             keep_special: !self.skip_special_tokens.unwrap_or(true),
+            returns_ids: self.return_token_ids.unwrap_or(false),
+            reasoning: Thinking::Never,
         })
     }
 }

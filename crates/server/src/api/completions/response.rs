@@ -52,6 +52,12 @@ pub(crate) struct CompletionChoice {
     /// The stop string or the token of `stop_token_ids` that ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stop_reason: Option<StopReason>,
+    /// The ids of the prompt's tokens, if `return_token_ids` is true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) prompt_token_ids: Option<Vec<u32>>,
+    /// The ids of its tokens, if `return_token_ids` is true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) token_ids: Option<Vec<u32>>,
 }
 
 /// What ended a text, as vLLM says it.
@@ -93,8 +99,15 @@ pub(super) struct Completion {
 }
 
 impl Completion {
-    /// The choice `index` of an answer; whether it is the `first` of its prompt.
-    pub(super) fn new(index: usize, first: bool, echo: Option<&Echo>, answer: Answer) -> Self {
+    /// The choice `index` of an answer; whether it is the `first` of its prompt; the ids of the prompt's tokens, if ids
+    /// were asked for.
+    pub(super) fn new(
+        index: usize,
+        first: bool,
+        echo: Option<&Echo>,
+        answer: Answer,
+        prompt_token_ids: Option<Vec<u32>>,
+    ) -> Self {
         let (mut text, mut before, mut logprobs) = (String::new(), 0, None);
         if let Some(echo) = echo {
             text.push_str(&echo.text);
@@ -107,7 +120,16 @@ impl Completion {
         }
         let finish_reason = Some(answer.finish.reason.name());
         let stop_reason = answer.finish.stop.clone().map(StopReason::from);
-        let choice = CompletionChoice { index, text, logprobs, finish_reason, stop_reason };
+        let token_ids = prompt_token_ids.is_some().then_some(answer.ids);
+        let choice = CompletionChoice {
+            index,
+            text,
+            logprobs,
+            finish_reason,
+            stop_reason,
+            prompt_token_ids,
+            token_ids,
+        };
         Self { choice, finish: answer.finish, first }
     }
 }

@@ -4,8 +4,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use stablemate_conversation::{Call, Message, Role};
 
+use crate::api::messages::prefix;
 use crate::error::ApiError;
-use crate::wire::{Item, TextOrItems, read_value, refuse_values};
+use crate::wire::{Item, Reading, TextOrItems, read_value};
 
 /// What the model is shown before the result of a call that failed.
 const FAILED: &str = "Error:";
@@ -18,7 +19,7 @@ pub(super) struct Messages {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename = "AnthropicMessage")]
 struct MessageRequest {
     role: RoleName,
     content: TextOrItems,
@@ -32,53 +33,47 @@ enum RoleName {
     System,
 }
 
-/// Marks what is to be cached: every prompt is looked up in the cache, so that nothing need be done.
-#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CacheControl {
-    /// `ephemeral`.
-    #[serde(rename = "type")]
-    #[allow(dead_code)]
-    kind: CacheKind,
-    /// `5m` or `1h`. Not looked at: prompts are kept while there is room.
-    #[allow(dead_code)]
-    ttl: Option<CacheTime>,
-}
-
-/// How a prompt is kept.
-#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum CacheKind {
-    /// For a while.
-    Ephemeral,
-}
-
-/// For how long.
-#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
-enum CacheTime {
-    /// Five minutes.
-    #[serde(rename = "5m")]
-    Minutes,
-    /// An hour.
-    #[serde(rename = "1h")]
-    Hour,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TextBlock {
     text: String,
-    citations: Option<Value>,
-    #[allow(dead_code)]
-    cache_control: Option<CacheControl>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ThinkingBlock {
     thinking: String,
-    #[allow(dead_code, reason = "there are no signatures here")]
-    signature: Option<String>,
+}
+
+/// A document: its text is shown, after its title.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DocumentBlock {
+    source: Value,
+    title: Option<String>,
+    context: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TextSource {
+    data: String,
+    #[allow(dead_code, reason = "texts are texts")]
+    media_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ContentSource {
+    content: TextOrItems,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SearchResultBlock {
+    content: TextOrItems,
+    source: Option<String>,
+    title: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -87,10 +82,6 @@ struct ToolUseBlock {
     id: String,
     name: String,
     input: Map<String, Value>,
-    caller: Option<Value>,
-    toolset_name: Option<Value>,
-    #[allow(dead_code)]
-    cache_control: Option<CacheControl>,
 }
 
 #[derive(Deserialize)]
@@ -99,9 +90,33 @@ struct ToolResultBlock {
     tool_use_id: String,
     content: Option<TextOrItems>,
     is_error: Option<bool>,
-    toolset_name: Option<Value>,
-    #[allow(dead_code)]
-    cache_control: Option<CacheControl>,
+}
+
+/// Blocks of earlier answers of other servers that no template can show.
+const SKIPPED: [&str; 12] = [
+    "redacted_thinking",
+    "server_tool_use",
+    "web_search_tool_result",
+    "web_fetch_tool_result",
+    "code_execution_tool_result",
+    "bash_code_execution_tool_result",
+    "text_editor_code_execution_tool_result",
+    "tool_search_tool_result",
+    "mcp_tool_use",
+    "mcp_tool_result",
+    "container_upload",
+    "tool_reference",
+];
+
+/// Whether a block is skipped, which is said.
+fn skipped(block: &Item, reading: &Reading) -> bool {
+    let skipped = block.kind.as_deref().is_some_and(|kind| SKIPPED.contains(&kind));
+    if skipped {
+        let reason =
+            "what other servers' tools did, and encrypted reasoning, is left out of the prompt";
+        reading.ignore("content", "blocks of servers", reason);
+    }
+    skipped
 }
 
 impl Messages {
@@ -113,22 +128,23 @@ impl Messages {
     pub(super) fn of(
         system: Option<TextOrItems>,
         messages: Vec<Value>,
+        reading: &Reading,
     ) -> Result<Messages, ApiError> {
         let mut all = Messages::default();
         if let Some(system) = system {
-            let content = texts(system, "system")?;
+            let content = prefix::stable(texts(system, "system", reading)?, reading);
             all.push(Message { content, ..Message::new(Role::System, "") }, "system");
         }
         for (index, message) in messages.into_iter().enumerate() {
             let place = format!("messages[{index}]");
-            let MessageRequest { role, content } = read_value(message, &place)?;
+            let MessageRequest { role, content } = read_value(message, &place, reading)?;
             match role {
                 RoleName::System => {
-                    let content = texts(content, &format!("{place}.content"))?;
+                    let content = texts(content, &format!("{place}.content"), reading)?;
                     all.with((Role::System, &place), |_| true, |last| last.content.extend(content));
                 }
-                RoleName::User => all.user(content, &place)?,
-                RoleName::Assistant => all.assistant(content, &place)?,
+                RoleName::User => all.user(content, &place, reading)?,
+                RoleName::Assistant => all.assistant(content, &place, reading)?,
             }
         }
         Ok(all)
@@ -154,7 +170,12 @@ impl Messages {
         }
     }
 
-    fn user(&mut self, content: TextOrItems, place: &str) -> Result<(), ApiError> {
+    fn user(
+        &mut self,
+        content: TextOrItems,
+        place: &str,
+        reading: &Reading,
+    ) -> Result<(), ApiError> {
         let blocks = match content {
             TextOrItems::Text(text) => {
                 self.with((Role::User, place), |_| true, |message| message.content.push(text));
@@ -168,21 +189,27 @@ impl Messages {
         for block in blocks {
             let place = block.place.clone();
             match block.kind.as_deref() {
-                Some("text") => {
-                    let text = text(block)?;
+                Some("text" | "document" | "search_result" | "compaction") => {
+                    let text = text(block, reading)?;
                     self.with((Role::User, &place), |_| true, |message| message.content.push(text));
                 }
                 Some("tool_result") => {
-                    let message = result(block.read()?, &place)?;
+                    let message = result(block.read(reading)?, &place, reading)?;
                     self.push(message, &place);
                 }
+                _ if skipped(&block, reading) => {}
                 _ => return Err(block.refused("\"text\" or \"tool_result\"")),
             }
         }
         Ok(())
     }
 
-    fn assistant(&mut self, content: TextOrItems, place: &str) -> Result<(), ApiError> {
+    fn assistant(
+        &mut self,
+        content: TextOrItems,
+        place: &str,
+        reading: &Reading,
+    ) -> Result<(), ApiError> {
         let blocks = match content {
             TextOrItems::Text(text) => {
                 let silent = |last: &Message| last.calls.is_empty();
@@ -198,20 +225,22 @@ impl Messages {
             let place = block.place.clone();
             let at = (Role::Assistant, place.as_str());
             match block.kind.as_deref() {
-                Some("text") => {
-                    let text = text(block)?;
+                Some("text" | "compaction") => {
+                    let text = text(block, reading)?;
                     self.with(at, silent, |message| message.content.push(text));
                 }
                 Some("thinking") => {
-                    let ThinkingBlock { thinking, .. } = block.read()?;
+                    let ThinkingBlock { thinking } = block.read(reading)?;
                     self.with(at, empty, |message| {
                         message.reasoning.get_or_insert_default().push_str(&thinking);
                     });
                 }
                 Some("tool_use") => {
-                    let call = call(block.read()?, &place)?;
+                    let ToolUseBlock { id, name, input } = block.read(reading)?;
+                    let call = Call { id, name, arguments: Value::Object(input).to_string() };
                     self.with(at, |_| true, |message| message.calls.push(call));
                 }
+                _ if skipped(&block, reading) => {}
                 _ => return Err(block.refused("\"text\", \"thinking\" or \"tool_use\"")),
             }
         }
@@ -219,43 +248,53 @@ impl Messages {
     }
 }
 
-fn text(block: Item) -> Result<String, ApiError> {
+/// The text of a block that has one.
+fn text(block: Item, reading: &Reading) -> Result<String, ApiError> {
     let place = block.place.clone();
-    let TextBlock { text, citations, .. } = block.read()?;
-    let empty = |citations: &Value| citations.as_array().is_some_and(Vec::is_empty);
-    let citations = citations.filter(|citations| !empty(citations));
-    refuse_values(&place, &[("citations", &citations, "there are no citations here")])?;
-    Ok(text)
+    match block.kind.as_deref() {
+        Some("text") => Ok(block.read::<TextBlock>(reading)?.text),
+        // A summary of what came before, by the server that it was sent to.
+        Some("compaction") => {
+            Ok(block.get("content").and_then(Value::as_str).unwrap_or_default().to_owned())
+        }
+        Some("document") => {
+            let DocumentBlock { source, title, context } = block.read(reading)?;
+            let source = Item::new(source, format!("{place}.source"))?;
+            let body = match source.kind.as_deref() {
+                Some("text") => source.read::<TextSource>(reading)?.data,
+                Some("content") => {
+                    let inside = format!("{place}.source.content");
+                    let ContentSource { content } = source.read(reading)?;
+                    texts(content, &inside, reading)?.join("\n")
+                }
+                _ => return Err(source.refused("\"text\" or \"content\"")),
+            };
+            Ok(title.into_iter().chain(context).chain([body]).collect::<Vec<_>>().join("\n"))
+        }
+        Some("search_result") => {
+            let SearchResultBlock { content, source, title } = block.read(reading)?;
+            let body = texts(content, &format!("{place}.content"), reading)?;
+            Ok(title.into_iter().chain(source).chain(body).collect::<Vec<_>>().join("\n"))
+        }
+        _ => Err(block.refused("\"text\"")),
+    }
 }
 
-fn call(block: ToolUseBlock, place: &str) -> Result<Call, ApiError> {
-    let ToolUseBlock { id, name, input, caller, toolset_name, .. } = block;
-    let direct = |caller: &Value| caller.get("type").is_some_and(|kind| kind == "direct");
-    let caller = caller.filter(|caller| !direct(caller));
-    let why = "only the model itself calls functions here";
-    refuse_values(place, &[("caller", &caller, why), ("toolset_name", &toolset_name, why)])?;
-    Ok(Call { id, name, arguments: Value::Object(input).to_string() })
-}
-
-fn result(block: ToolResultBlock, place: &str) -> Result<Message, ApiError> {
-    let ToolResultBlock { tool_use_id, content, is_error, toolset_name, .. } = block;
-    let why = "only functions of the client are called here";
-    refuse_values(place, &[("toolset_name", &toolset_name, why)])?;
-    let result = content.map(|content| texts(content, &format!("{place}.content"))).transpose()?;
+fn result(block: ToolResultBlock, place: &str, reading: &Reading) -> Result<Message, ApiError> {
+    let ToolResultBlock { tool_use_id, content, is_error } = block;
+    let place = format!("{place}.content");
+    let result = content.map(|content| texts(content, &place, reading)).transpose()?;
     let failed = is_error.unwrap_or(false).then(|| FAILED.to_owned());
     let content = failed.into_iter().chain(result.unwrap_or_default()).collect();
     Ok(Message { content, answers: Some(tool_use_id), ..Message::new(Role::Tool, "") })
 }
 
 /// A text, or blocks of text only.
-fn texts(content: TextOrItems, place: &str) -> Result<Vec<String>, ApiError> {
+fn texts(content: TextOrItems, place: &str, reading: &Reading) -> Result<Vec<String>, ApiError> {
     let blocks = match content {
         TextOrItems::Text(text) => return Ok(vec![text]),
         TextOrItems::Items(blocks) => Item::list(blocks, place)?,
     };
-    let text = |block: Item| match block.kind.as_deref() {
-        Some("text") => text(block),
-        _ => Err(block.refused("\"text\"")),
-    };
-    blocks.into_iter().map(text).collect()
+    let blocks = blocks.into_iter().filter(|block| !skipped(block, reading));
+    blocks.map(|block| text(block, reading)).collect()
 }

@@ -3,6 +3,7 @@
 
 mod content;
 mod error;
+mod prefix;
 mod request;
 mod response;
 mod stream;
@@ -46,11 +47,11 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 async fn message(
     State(state): State<AppState>,
     record: Record,
-    Body(request): Body<MessagesRequest>,
+    Body(request, reading): Body<MessagesRequest>,
 ) -> Result<Response, ApiError> {
     let served = state.model(request.model.as_deref())?;
     let (model, stream) = (request.model.clone(), request.stream.unwrap_or(false));
-    let prepared = state.blocking(move |state| request.prepare(state)).await?;
+    let prepared = state.blocking(move |state| request.prepare(state, &reading)).await?;
     let Prepared { jobs, splitter } = prepared;
     let prompt_tokens = jobs.iter().map(|job| job.prompt.len()).sum();
     let begun = MessageObject::begun(served, model, prompt_tokens);
@@ -68,9 +69,9 @@ async fn message(
     (status = "4XX", body = AnthropicError), (status = 503, body = AnthropicError)))]
 async fn count_tokens(
     State(state): State<AppState>,
-    Body(request): Body<CountRequest>,
+    Body(request, reading): Body<CountRequest>,
 ) -> Result<Json<CountObject>, ApiError> {
     state.model(request.model.as_deref())?;
-    let input_tokens = state.blocking(move |state| request.count(state)).await?;
+    let input_tokens = state.blocking(move |state| request.count(state, &reading)).await?;
     Ok(Json(CountObject { input_tokens }))
 }

@@ -2,16 +2,16 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use stablemate_conversation::{Conversation, Exchange, Role};
+use stablemate_conversation::{Exchange, Role};
 use stablemate_grammar::Grammar;
 use utoipa::ToSchema;
 
-use crate::api::chat::turn::{self, Prepared, Turn, local_time};
-use crate::api::messages::content::{CacheControl, Messages};
+use crate::api::chat::turn::{self, Prepared, Turn, Wish, local_time};
+use crate::api::messages::content::Messages;
 use crate::api::messages::tools::{tool_choice, tools};
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::wire::{Controls, Item, MaxTokens, OneOrMany, TextOrItems, shown};
+use crate::wire::{Controls, Item, MaxTokens, OneOrMany, Reading, TextOrItems, TokenLimit, shown};
 
 /// A conversation to be continued.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -20,30 +20,34 @@ pub(crate) struct MessagesRequest {
     /// The model; the one there is, if absent.
     pub(super) model: Option<String>,
     /// The conversation: `{"role", "content"}`, where content is a text or a list of blocks of the types `text`,
-    /// `thinking`, `tool_use` and `tool_result`. If the last one is the assistant's, it is gone on with.
+    /// `thinking`, `tool_use`, `tool_result`, and texts of `document` and `search_result`. If the last one is the
+    /// assistant's, it is gone on with.
     #[schema(value_type = Vec<Object>, min_items = 1)]
     messages: Vec<Value>,
     /// Instructions: a text, or a list of blocks of the type `text`.
     #[schema(value_type = Option<SystemSchema>)]
     system: Option<TextOrItems>,
-    /// The most tokens of the answer, the thinking among them.
-    #[schema(minimum = 1)]
-    max_tokens: u64,
+    /// The most tokens of the answer, the thinking among them: an upper bound, beyond which the context is one, too.
+    #[schema(value_type = i64, minimum = 1)]
+    max_tokens: TokenLimit,
     /// Answer with server-sent events.
     pub(super) stream: Option<bool>,
-    /// The functions the model may call: `{"name", "description", "input_schema"}`. Anthropic's own tools are not
-    /// supported.
+    /// The functions the model may call: `{"name", "description", "input_schema", "strict"}`. Anthropic's own tools
+    /// are left out of the prompt.
     #[schema(value_type = Option<Vec<Object>>)]
     tools: Option<Vec<Value>>,
     /// `{"type": "auto"}`, `any`, `tool` with a `name`, or `none`; with `disable_parallel_tool_use`.
     #[schema(value_type = Option<Object>)]
     tool_choice: Option<Value>,
     /// Whether the model thinks first: `{"type": "enabled", "budget_tokens"}`, `adaptive` or `disabled`. As the model
-    /// is used to, if absent. The budget is an advice that is not given on: only `max_tokens` is a limit.
+    /// is used to, if absent, and where its template has nothing by which to tell.
     #[schema(value_type = Option<Object>)]
     thinking: Option<Value>,
     /// What the text must look like, and how much the model thinks.
     output_config: Option<OutputConfig>,
+    /// The older place of `output_config.format`.
+    #[schema(value_type = Option<Object>)]
+    output_format: Option<Value>,
     /// The answer ends before one of these.
     stop_sequences: Option<Vec<String>>,
     /// Logits are divided by this; 0 chooses the most probable token.
@@ -55,15 +59,6 @@ pub(crate) struct MessagesRequest {
     /// Keep the `k` most probable tokens.
     #[schema(minimum = 0, format = "uint64")]
     top_k: Option<u64>,
-    /// Who asks. Not looked at.
-    #[allow(dead_code)]
-    metadata: Option<Metadata>,
-    /// Must be `auto` or `standard_only`.
-    #[allow(dead_code)]
-    service_tier: Option<ServiceTier>,
-    /// Accepted, here and in blocks: every prompt is looked up in the cache.
-    #[allow(dead_code)]
-    cache_control: Option<CacheControl>,
 }
 
 /// A conversation whose tokens are to be counted.
@@ -90,8 +85,8 @@ pub(crate) struct CountRequest {
     /// As of `/v1/messages`.
     output_config: Option<OutputConfig>,
     /// As of `/v1/messages`.
-    #[allow(dead_code)]
-    cache_control: Option<CacheControl>,
+    #[schema(value_type = Option<Object>)]
+    output_format: Option<Value>,
 }
 
 /// A text, or blocks.
@@ -117,109 +112,30 @@ pub(crate) struct OutputConfig {
     format: Option<Value>,
 }
 
-/// Who asks.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Metadata {
-    /// Who asks. Not looked at.
-    #[allow(dead_code)]
-    user_id: Option<String>,
-}
-
-/// How urgent it is: there is but one way.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum ServiceTier {
-    /// As it comes.
-    Auto,
-    /// As it comes.
-    StandardOnly,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SchemaFormat {
     schema: Map<String, Value>,
+    #[allow(dead_code, reason = "a schema needs no name")]
+    name: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ThinkingRequest {
-    budget_tokens: Option<u64>,
-    display: Option<String>,
-}
+struct ThinkingRequest {}
 
-/// Whether the model is to think.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
-    Usual,
-    Enabled,
-    Adaptive,
-    Disabled,
-}
-
-fn unsupported(parameter: &str, message: &str) -> ApiError {
-    ApiError::parameter(parameter, format!("{parameter} {message}"))
-        .with_code("unsupported_parameter")
-}
-
-impl Wish {
-    fn of(thinking: Option<Value>, max_tokens: Option<u64>) -> Result<Self, ApiError> {
-        let Some(thinking) = thinking.filter(|thinking| !thinking.is_null()) else {
-            return Ok(Self::Usual);
-        };
-        let item = Item::new(thinking, "thinking".to_owned())?;
-        let wish = match item.kind.as_deref() {
-            Some("enabled") => Self::Enabled,
-            Some("adaptive") => Self::Adaptive,
-            Some("disabled") => Self::Disabled,
-            _ => return Err(item.refused("\"enabled\", \"adaptive\" or \"disabled\"")),
-        };
-        let ThinkingRequest { budget_tokens, display } = item.read()?;
-        let parameter = "thinking.budget_tokens";
-        match (wish, budget_tokens, max_tokens) {
-            (Self::Enabled, None, _) => {
-                let message = format!("{parameter} is missing");
-                return Err(ApiError::parameter(parameter, message).with_code("missing_parameter"));
-            }
-            (Self::Enabled, Some(budget), Some(most)) if budget >= most => {
-                let message =
-                    format!("{parameter} is {budget}, but must be below max_tokens, {most}");
-                return Err(ApiError::parameter(parameter, message));
-            }
-            (Self::Adaptive | Self::Disabled, Some(_), _) => {
-                return Err(unsupported(parameter, "is given, but the type is not \"enabled\""));
-            }
-            _ => {}
-        }
-        match display.as_deref() {
-            None | Some("summarized") => Ok(wish),
-            Some(_) => {
-                let message = "must be \"summarized\" or absent: what the model thinks is told";
-                Err(unsupported("thinking.display", message))
-            }
-        }
-    }
-
-    /// The template's variable that says so, if it has one.
-    fn variable(self, conversation: &Conversation) -> Result<Option<(String, Value)>, ApiError> {
-        let switch = conversation.uses("enable_thinking");
-        let set = |on: bool| Ok(Some(("enable_thinking".to_owned(), Value::from(on))));
-        match self {
-            Self::Enabled | Self::Adaptive if switch => set(true),
-            Self::Disabled if switch => set(false),
-            Self::Enabled if !conversation.reasons() => {
-                let message = "is \"enabled\", but this model does not think: leave thinking out, or give \
-                               {\"type\": \"disabled\"}";
-                Err(unsupported("thinking.type", message))
-            }
-            Self::Disabled if conversation.reasons() => {
-                let message = "is \"disabled\", but this model's chat template cannot turn it off";
-                Err(unsupported("thinking.type", message))
-            }
-            Self::Usual | Self::Enabled | Self::Adaptive | Self::Disabled => Ok(None),
-        }
-    }
+/// Whether the model is to think; `None` where it decides.
+fn thinks(thinking: Option<Value>, reading: &Reading) -> Result<Option<bool>, ApiError> {
+    let Some(thinking) = thinking.filter(|thinking| !thinking.is_null()) else { return Ok(None) };
+    let item = Item::new(thinking, "thinking".to_owned())?;
+    let wish = match item.kind.as_deref() {
+        Some("enabled") => Some(true),
+        Some("adaptive") => None,
+        Some("disabled") => Some(false),
+        _ => return Err(item.refused("\"enabled\", \"adaptive\" or \"disabled\"")),
+    };
+    let ThinkingRequest {} = item.read(reading)?;
+    Ok(wish)
 }
 
 /// What both requests have: all that the prompt is made from.
@@ -228,38 +144,34 @@ struct Question {
     tools: Option<Vec<Value>>,
     tool_choice: Option<Value>,
     wish: Wish,
-    output_config: OutputConfig,
+    format: Option<Value>,
 }
 
 impl Question {
-    fn turn(self, state: &AppState) -> Result<(Turn, Vec<String>), ApiError> {
+    fn turn(self, state: &AppState, reading: &Reading) -> Result<(Turn, Vec<String>), ApiError> {
         let Messages { messages, places } = self.messages;
         let Some(last) = messages.last() else {
             let message = "messages is empty, but must have one message or more";
             return Err(ApiError::parameter("messages", message).with_code("invalid_value"));
         };
         let continues = last.role == Role::Assistant;
-        let tools = tools(self.tools.unwrap_or_default())?;
-        let (choice, parallel) = tool_choice(self.tool_choice)?;
-        let content = format(self.output_config.format)?;
+        let tools = tools(self.tools.unwrap_or_default(), reading)?;
+        let (choice, parallel) = tool_choice(self.tool_choice, reading)?;
+        let content = format(self.format, reading)?;
         let conversation = state.conversation()?;
         let mut exchange = Exchange::new(messages, local_time());
         (exchange.tools, exchange.choice, exchange.continues) = (tools, choice, continues);
-        exchange.variables.extend(self.wish.variable(conversation)?);
-        if let Some(effort) = &self.output_config.effort {
-            let (name, value) = turn::effort(conversation, "output_config.effort", effort)?;
-            if exchange.variables.insert(name.to_owned(), value).is_some() {
-                let message = "and thinking both say whether the model is to think: give one";
-                return Err(unsupported("output_config.effort", message));
-            }
-        }
+        let place = ("MessagesRequest", "thinking");
+        exchange.variables.extend(self.wish.variables(conversation, place, reading)?);
         let turn = Turn {
             exchange,
+            allowed: None,
             parallel,
             content,
             controls: Controls::default(),
             max_tokens: MaxTokens::Unlimited,
             logprobs: None,
+            returns_ids: false,
             prompt_parameter: "messages",
         };
         Ok((turn, places))
@@ -267,13 +179,16 @@ impl Question {
 }
 
 /// What the text must look like.
-fn format(format: Option<Value>) -> Result<Option<(&'static str, Grammar)>, ApiError> {
+fn format(
+    format: Option<Value>,
+    reading: &Reading,
+) -> Result<Option<(&'static str, Grammar)>, ApiError> {
     let Some(format) = format.filter(|format| !format.is_null()) else { return Ok(None) };
     let item = Item::new(format, "output_config.format".to_owned())?;
     if item.kind.as_deref() != Some("json_schema") {
         return Err(item.refused("\"json_schema\""));
     }
-    let SchemaFormat { schema } = item.read()?;
+    let SchemaFormat { schema, .. } = item.read(reading)?;
     Ok(Some(("output_config.format.schema", Grammar::JsonSchema(Value::Object(schema)))))
 }
 
@@ -294,23 +209,24 @@ impl MessagesRequest {
     ///
     /// # Errors
     /// 400 naming the parameter.
-    pub(super) fn prepare(self, state: &AppState) -> Result<Prepared, ApiError> {
+    pub(super) fn prepare(self, state: &AppState, reading: &Reading) -> Result<Prepared, ApiError> {
         let controls = self.controls()?;
-        if self.max_tokens == 0 {
+        if self.max_tokens == TokenLimit(Some(0)) {
             let message = "max_tokens is 0, but must be 1 or more";
             return Err(ApiError::parameter("max_tokens", message));
         }
+        let OutputConfig { effort, format } = self.output_config.unwrap_or_default();
         let question = Question {
-            messages: Messages::of(self.system, self.messages)?,
+            messages: Messages::of(self.system, self.messages, reading)?,
             tools: self.tools,
             tool_choice: self.tool_choice,
-            wish: Wish::of(self.thinking, Some(self.max_tokens))?,
-            output_config: self.output_config.unwrap_or_default(),
+            wish: Wish { effort, on: thinks(self.thinking, reading)? },
+            format: format.or(self.output_format),
         };
-        let (mut turn, places) = question.turn(state)?;
+        let (mut turn, places) = question.turn(state, reading)?;
         turn.controls = controls;
-        turn.max_tokens = MaxTokens::Explicit { parameter: "max_tokens", tokens: self.max_tokens };
-        turn.prepare(state).map_err(|error| in_our_words(error, &places))
+        turn.max_tokens = self.max_tokens.limit();
+        turn.prepare(state, reading).map_err(|error| in_our_words(error, &places))
     }
 }
 
@@ -319,15 +235,16 @@ impl CountRequest {
     ///
     /// # Errors
     /// 400 naming the parameter.
-    pub(super) fn count(self, state: &AppState) -> Result<usize, ApiError> {
+    pub(super) fn count(self, state: &AppState, reading: &Reading) -> Result<usize, ApiError> {
+        let OutputConfig { effort, format } = self.output_config.unwrap_or_default();
         let question = Question {
-            messages: Messages::of(self.system, self.messages)?,
+            messages: Messages::of(self.system, self.messages, reading)?,
             tools: self.tools,
             tool_choice: self.tool_choice,
-            wish: Wish::of(self.thinking, None)?,
-            output_config: self.output_config.unwrap_or_default(),
+            wish: Wish { effort, on: thinks(self.thinking, reading)? },
+            format: format.or(self.output_format),
         };
-        let (turn, places) = question.turn(state)?;
+        let (turn, places) = question.turn(state, reading)?;
         turn.count(state).map_err(|error| in_our_words(error, &places))
     }
 }

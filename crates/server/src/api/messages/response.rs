@@ -47,9 +47,6 @@ pub(crate) enum ContentBlock {
     Text {
         /// The text.
         text: String,
-        /// Always null.
-        #[schema(value_type = Option<Vec<Object>>)]
-        citations: Option<()>,
     },
     /// A call.
     ToolUse {
@@ -140,7 +137,7 @@ impl ContentBlock {
     fn new(block: &Block, text: String, input: Map<String, Value>) -> Self {
         match &block.kind {
             BlockKind::Reasoning => Self::Thinking { thinking: text, signature: "" },
-            BlockKind::Text => Self::Text { text, citations: None },
+            BlockKind::Text => Self::Text { text },
             BlockKind::Call(name) => {
                 Self::ToolUse { id: format!("toolu_{}", block.id), name: name.clone(), input }
             }

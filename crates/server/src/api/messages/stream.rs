@@ -64,7 +64,7 @@ impl Events {
 
     fn told(&mut self, told: Told) -> Vec<Event> {
         let changes = match told {
-            Told::Tokens(_) => Vec::new(),
+            Told::Tokens(_) | Told::Ids(_) => Vec::new(),
             Told::Part(part) => self.blocks.take(part),
             Told::Finished(ending) => {
                 self.ending = Some(ending);

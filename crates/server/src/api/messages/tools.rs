@@ -4,58 +4,45 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use stablemate_conversation::{Tool, ToolChoice};
 
-use crate::api::messages::content::CacheControl;
+use crate::api::tools::leave_out;
 use crate::error::ApiError;
-use crate::wire::{Item, refuse_values};
+use crate::wire::{Item, Reading};
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename = "AnthropicTool")]
 struct ToolRequest {
     name: String,
     description: Option<String>,
     input_schema: Map<String, Value>,
-    #[allow(dead_code, reason = "arguments always follow the schema")]
     strict: Option<bool>,
-    #[allow(dead_code, reason = "arguments are always sent as they are made")]
-    eager_input_streaming: Option<bool>,
-    #[allow(dead_code)]
-    cache_control: Option<CacheControl>,
-    defer_loading: Option<bool>,
     allowed_callers: Option<Vec<String>>,
-    input_examples: Option<Value>,
 }
 
-/// The tools of a request.
+/// The tools of a request; those that the server would have to run are left out.
 ///
 /// # Errors
-/// 400 naming the tool that is none, or is not the client's own.
-pub(super) fn tools(tools: Vec<Value>) -> Result<Vec<Tool>, ApiError> {
-    Item::list(tools, "tools")?.into_iter().map(tool).collect()
-}
-
-fn tool(item: Item) -> Result<Tool, ApiError> {
-    if item.kind.as_deref().is_some_and(|kind| kind != "custom") {
-        return Err(item.refused("\"custom\", a tool of the client's own,"));
+/// 400 naming the tool that is none.
+pub(super) fn tools(tools: Vec<Value>, reading: &Reading) -> Result<Vec<Tool>, ApiError> {
+    let mut all = Vec::with_capacity(tools.len());
+    for item in Item::list(tools, "tools")? {
+        if leave_out(&item, reading) {
+            continue;
+        }
+        if item.kind.as_deref().is_some_and(|kind| kind != "custom") {
+            return Err(item.refused("\"custom\", a tool of the client's own,"));
+        }
+        let place = item.place.clone();
+        let ToolRequest { name, description, input_schema, strict, allowed_callers } =
+            item.read(reading)?;
+        if allowed_callers.is_some_and(|callers| !callers.iter().any(|caller| caller == "direct")) {
+            let reason = "tools that only a server's own tools may call are left out of the prompt";
+            reading.ignore("AnthropicTool", "allowed_callers", reason);
+            continue;
+        }
+        let (parameters, strict) = (Some(Value::Object(input_schema)), strict.unwrap_or(false));
+        all.push(Tool { name, description, parameters, strict, place });
     }
-    let place = item.place.clone();
-    let tool: ToolRequest = item.read()?;
-    refuse_values(
-        &place,
-        &[("input_examples", &tool.input_examples, "the model is not shown examples")],
-    )?;
-    let refused = |field: &str, message: &str| {
-        let parameter = format!("{place}.{field}");
-        let message = format!("{parameter} {message}");
-        Err(ApiError::parameter(parameter, message).with_code("unsupported_parameter"))
-    };
-    if tool.defer_loading == Some(true) {
-        return refused("defer_loading", "is true, but the model is shown all tools");
-    }
-    if tool.allowed_callers.is_some_and(|callers| callers != ["direct"]) {
-        return refused("allowed_callers", "must be [\"direct\"]: only the model itself calls");
-    }
-    let parameters = Some(Value::Object(tool.input_schema));
-    Ok(Tool { name: tool.name, description: tool.description, parameters })
+    Ok(all)
 }
 
 #[derive(Deserialize)]
@@ -69,7 +56,10 @@ struct ChoiceRequest {
 ///
 /// # Errors
 /// 400 for what is none of Anthropic's choices.
-pub(super) fn tool_choice(choice: Option<Value>) -> Result<(ToolChoice, bool), ApiError> {
+pub(super) fn tool_choice(
+    choice: Option<Value>,
+    reading: &Reading,
+) -> Result<(ToolChoice, bool), ApiError> {
     let Some(choice) = choice.filter(|choice| !choice.is_null()) else {
         return Ok((ToolChoice::Auto, true));
     };
@@ -78,7 +68,7 @@ pub(super) fn tool_choice(choice: Option<Value>) -> Result<(ToolChoice, bool), A
         Some(kind @ ("auto" | "any" | "tool" | "none")) => kind.to_owned(),
         _ => return Err(item.refused("\"auto\", \"any\", \"tool\" or \"none\"")),
     };
-    let ChoiceRequest { name, disable_parallel_tool_use } = item.read()?;
+    let ChoiceRequest { name, disable_parallel_tool_use } = item.read(reading)?;
     let parallel = !disable_parallel_tool_use.unwrap_or(false);
     let choice = match (kind.as_str(), name) {
         ("tool", Some(name)) => ToolChoice::Named(name),

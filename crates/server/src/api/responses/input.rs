@@ -1,13 +1,46 @@
 //! Items of a conversation, put together to messages.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use stablemate_conversation::{Call, Message, Role};
 
+use crate::api::responses::tools::{INPUT, Tools};
 use crate::error::ApiError;
-use crate::wire::{Item, TextOrItems, refuse_values};
+use crate::wire::{Item, Reading, TextOrItems};
 
-const KNOWN: &str = "\"message\", \"function_call\", \"function_call_output\" or \"reasoning\"";
+const KNOWN: &str = "\"message\", \"function_call\", \"function_call_output\", \"custom_tool_call\", \
+                     \"custom_tool_call_output\", \"local_shell_call\" or \"reasoning\"";
+
+/// Items that tell what tools of other servers did, or that only their server can read.
+const SKIPPED: [&str; 22] = [
+    "additional_tools",
+    "agent_message",
+    "apply_patch_call",
+    "apply_patch_call_output",
+    "code_interpreter_call",
+    "compaction",
+    "compaction_summary",
+    "compaction_trigger",
+    "computer_call",
+    "computer_call_output",
+    "file_search_call",
+    "ghost_snapshot",
+    "image_generation_call",
+    "mcp_approval_request",
+    "mcp_approval_response",
+    "mcp_call",
+    "mcp_list_tools",
+    "program",
+    "tool_search_call",
+    "tool_search_output",
+    "web_search_call",
+    "context_compaction",
+];
+
+/// The function that calls of a local shell are shown as.
+const LOCAL_SHELL: &str = "local_shell";
 
 /// Messages, and the parameter that each comes from.
 #[derive(Debug, Default)]
@@ -18,13 +51,9 @@ pub(super) struct Messages {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "names and states of items are not looked at")]
 struct MessageItem {
     role: RoleName,
     content: TextOrItems,
-    id: Option<String>,
-    status: Option<String>,
-    phase: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -39,47 +68,50 @@ enum RoleName {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TextPart {
+    #[serde(alias = "refusal")]
     text: String,
-    annotations: Option<Vec<Value>>,
-    #[allow(dead_code, reason = "of earlier answers")]
-    logprobs: Option<Vec<Value>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "names and states of items are not looked at")]
 struct CallItem {
     call_id: String,
     name: String,
     arguments: String,
-    id: Option<String>,
-    status: Option<String>,
-    caller: Option<Value>,
-    namespace: Option<Value>,
+    namespace: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "names and states of items are not looked at")]
+struct CustomCallItem {
+    call_id: String,
+    name: String,
+    input: String,
+    namespace: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShellCallItem {
+    call_id: Option<String>,
+    action: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "the call that is answered says the same")]
 struct ResultItem {
     call_id: String,
     output: TextOrItems,
     name: Option<String>,
-    id: Option<String>,
-    status: Option<String>,
-    caller: Option<Value>,
-    namespace: Option<Value>,
+    namespace: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "names and states of items are not looked at")]
 struct ReasoningItem {
     summary: Option<Vec<Value>>,
     content: Option<Vec<Value>>,
-    encrypted_content: Option<Value>,
-    id: Option<String>,
-    status: Option<String>,
 }
 
 impl Messages {
@@ -92,6 +124,8 @@ impl Messages {
     pub(super) fn of(
         instructions: Option<String>,
         input: TextOrItems,
+        tools: &Tools,
+        reading: &Reading,
     ) -> Result<Messages, ApiError> {
         let mut messages = Messages::default();
         if let Some(text) = instructions {
@@ -100,8 +134,9 @@ impl Messages {
         match input {
             TextOrItems::Text(text) => messages.push(Message::new(Role::User, text), "input"),
             TextOrItems::Items(values) => {
+                let ids = ids(&values);
                 for item in Item::list(values, "input")? {
-                    messages.take(item)?;
+                    messages.take(item, tools, &ids, reading)?;
                 }
             }
         }
@@ -113,35 +148,77 @@ impl Messages {
         self.places.push(place.to_owned());
     }
 
-    fn take(&mut self, item: Item) -> Result<(), ApiError> {
+    fn take(
+        &mut self,
+        item: Item,
+        tools: &Tools,
+        ids: &BTreeSet<String>,
+        reading: &Reading,
+    ) -> Result<(), ApiError> {
         let place = item.place.clone();
         match item.kind.as_deref() {
-            None | Some("message") => self.message(item.read()?, &place),
+            None if item.get("id").is_some() && item.get("role").is_none() => {
+                refers(&item, ids, reading)
+            }
+            None | Some("message") => self.message(item.read(reading)?, &place, reading),
+            Some("item_reference") => refers(&item, ids, reading),
             Some("function_call") => {
-                let call = call(item.read()?, &place)?;
-                self.assistant(&place, |_| true, |message| message.calls.push(call));
+                let call = call(item.read(reading)?, &place, tools)?;
+                self.call(&place, call);
                 Ok(())
             }
-            Some("function_call_output") => {
-                let ResultItem { call_id, output, name, caller, namespace, .. } = item.read()?;
-                refuse_programs(&place, &caller, &namespace)?;
-                let content = texts(output, &format!("{place}.output"))?;
+            Some("custom_tool_call") => {
+                let CustomCallItem { call_id, name, input, namespace } = item.read(reading)?;
+                let name = tools.shown_name(&name, namespace.as_deref());
+                let arguments = json!({INPUT: input}).to_string();
+                self.call(&place, Call { id: call_id, name, arguments });
+                Ok(())
+            }
+            Some("local_shell_call" | "shell_call") => {
+                let ShellCallItem { call_id, action } = item.read(reading)?;
+                let (id, name) = (call_id.unwrap_or_default(), LOCAL_SHELL.to_owned());
+                let arguments = Value::Object(action).to_string();
+                self.call(&place, Call { id, name, arguments });
+                Ok(())
+            }
+            Some(
+                "function_call_output"
+                | "custom_tool_call_output"
+                | "local_shell_call_output"
+                | "shell_call_output",
+            ) => {
+                let ResultItem { call_id, output, name, .. } = item.read(reading)?;
+                let content = texts(output, &format!("{place}.output"), reading)?;
                 let answers = Some(call_id);
                 let message = Message::new(Role::Tool, "");
                 self.push(Message { content, answers, name, ..message }, &place);
                 Ok(())
             }
             Some("reasoning") => {
-                let reasoning = reasoning(item.read()?, &place)?;
+                let reasoning = reasoning(item.read(reading)?, &place, reading)?;
                 self.assistant(&place, |_| false, |message| message.reasoning = reasoning);
+                Ok(())
+            }
+            Some(kind) if SKIPPED.contains(&kind) => {
+                let reason = "what other servers' tools did is left out of the prompt";
+                reading.ignore("input", "items of servers", reason);
                 Ok(())
             }
             Some(_) => Err(item.refused(KNOWN)),
         }
     }
 
-    fn message(&mut self, item: MessageItem, place: &str) -> Result<(), ApiError> {
-        let content = texts(item.content, &format!("{place}.content"))?;
+    fn call(&mut self, place: &str, call: Call) {
+        self.assistant(place, |_| true, |message| message.calls.push(call));
+    }
+
+    fn message(
+        &mut self,
+        item: MessageItem,
+        place: &str,
+        reading: &Reading,
+    ) -> Result<(), ApiError> {
+        let content = texts(item.content, &format!("{place}.content"), reading)?;
         let role = match item.role {
             RoleName::System => Role::System,
             RoleName::Developer => Role::Developer,
@@ -179,63 +256,70 @@ impl Messages {
     }
 }
 
-fn refuse_programs(
-    place: &str,
-    caller: &Option<Value>,
-    namespace: &Option<Value>,
-) -> Result<(), ApiError> {
-    let why = "only the model itself calls functions here";
-    refuse_values(place, &[("caller", caller, why), ("namespace", namespace, why)])
+/// The names of all items.
+fn ids(items: &[Value]) -> BTreeSet<String> {
+    let references = |item: &&Value| item.get("type").is_none_or(|kind| kind != "item_reference");
+    let id = |item: &Value| item.get("id").and_then(Value::as_str).map(str::to_owned);
+    items.iter().filter(references).filter_map(id).collect()
 }
 
-fn call(item: CallItem, place: &str) -> Result<Call, ApiError> {
-    let CallItem { call_id, name, arguments, caller, namespace, .. } = item;
-    refuse_programs(place, &caller, &namespace)?;
+/// A reference to an item: nothing is stored, so it must be in the request, and adds nothing to it.
+fn refers(item: &Item, ids: &BTreeSet<String>, reading: &Reading) -> Result<(), ApiError> {
+    let id = item.get("id").and_then(Value::as_str).unwrap_or_default();
+    if ids.contains(id) {
+        reading.ignore("input", "item_reference", "the item is in the request itself");
+        return Ok(());
+    }
+    let parameter = format!("{}.id", item.place);
+    let message = format!(
+        "{parameter} is {id:?}, which is no item of this request: nothing is stored, so send the item itself"
+    );
+    Err(ApiError::parameter(parameter, message).with_code("unsupported_parameter"))
+}
+
+fn call(item: CallItem, place: &str, tools: &Tools) -> Result<Call, ApiError> {
+    let CallItem { call_id, name, arguments, namespace } = item;
     let object = serde_json::from_str::<Map<String, Value>>(&arguments);
     if let (Err(error), false) = (object, arguments.trim().is_empty()) {
         let parameter = format!("{place}.arguments");
         let message = format!("{parameter} is not a JSON object as text: {error}");
         return Err(ApiError::parameter(parameter, message).with_code("invalid_value"));
     }
+    let name = tools.shown_name(&name, namespace.as_deref());
     Ok(Call { id: call_id, name, arguments })
 }
 
 /// What the model thought, in its own words or else in their summary.
-fn reasoning(item: ReasoningItem, place: &str) -> Result<Option<String>, ApiError> {
-    let ReasoningItem { summary, content, encrypted_content, .. } = item;
-    let why = "only this server's reasoning can be read, which is not encrypted";
-    refuse_values(place, &[("encrypted_content", &encrypted_content, why)])?;
-    let read = |values: Option<Vec<Value>>, field: &str, kind: &str| {
+fn reasoning(
+    item: ReasoningItem,
+    place: &str,
+    reading: &Reading,
+) -> Result<Option<String>, ApiError> {
+    let ReasoningItem { summary, content } = item;
+    let read = |values: Option<Vec<Value>>, field: &str| {
         let parts = Item::list(values.unwrap_or_default(), &format!("{place}.{field}"))?;
         let text = |part: Item| match part.kind.as_deref() {
-            Some(given) if given == kind => Ok(part.read::<TextPart>()?.text),
-            _ => Err(part.refused(&format!("{kind:?}"))),
+            Some("summary_text" | "reasoning_text" | "text") => {
+                Ok(part.read::<TextPart>(reading)?.text)
+            }
+            _ => Err(part.refused("\"summary_text\" or \"reasoning_text\"")),
         };
         parts.into_iter().map(text).collect::<Result<Vec<_>, ApiError>>()
     };
-    let summary = read(summary, "summary", "summary_text")?.join("\n");
-    let content = read(content, "content", "reasoning_text")?.join("\n");
+    let summary = read(summary, "summary")?.join("\n");
+    let content = read(content, "content")?.join("\n");
     Ok([content, summary].into_iter().find(|text| !text.is_empty()))
 }
 
 /// The parts of a text.
-fn texts(content: TextOrItems, place: &str) -> Result<Vec<String>, ApiError> {
+fn texts(content: TextOrItems, place: &str, reading: &Reading) -> Result<Vec<String>, ApiError> {
     let values = match content {
         TextOrItems::Text(text) => return Ok(vec![text]),
         TextOrItems::Items(values) => values,
     };
     let text = |part: Item| match part.kind.as_deref() {
-        Some("input_text" | "output_text") => {
-            let place = part.place.clone();
-            let part: TextPart = part.read()?;
-            if part.annotations.is_some_and(|annotations| !annotations.is_empty()) {
-                let parameter = format!("{place}.annotations");
-                let message = format!("{parameter} is not supported: it must be empty");
-                return Err(
-                    ApiError::parameter(parameter, message).with_code("unsupported_parameter")
-                );
-            }
-            Ok(part.text)
+        Some("input_text" | "output_text" | "text" | "refusal" | "summary_text") => {
+            Ok(part.read::<TextPart>(reading)?.text)
         }
         _ => Err(part.refused("\"input_text\" or \"output_text\"")),
     };

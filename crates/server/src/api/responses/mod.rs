@@ -39,12 +39,12 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 async fn respond(
     State(state): State<AppState>,
     record: Record,
-    Body(request): Body<ResponsesRequest>,
+    Body(request, reading): Body<ResponsesRequest>,
 ) -> Result<Response, ApiError> {
     let served = state.model(request.model.as_deref())?;
     let mut head = Head::new(served, &request);
     let stream = request.stream.unwrap_or(false);
-    let prepared = state.blocking(move |state| request.prepare(state)).await?;
+    let prepared = state.blocking(move |state| request.prepare(state, &reading)).await?;
     let (Prepared { jobs, splitter }, echo) = prepared;
     head.complete(echo, jobs.first().map(|job| &job.generate.sampling));
     let updates = submit(&state, &record, jobs)?;

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::api::blocks::{Block, BlockKind, Blocks};
 use crate::api::chat::turn::{Ending, TurnEnd};
 use crate::api::responses::request::{Echo, ResponsesRequest};
-use crate::api::responses::tools::FunctionObject;
+use crate::api::responses::tools::{Called, INPUT, ToolObject};
 use crate::api::tools::ChoiceSchema;
 use crate::api::{new_id, now};
 use crate::error::ApiError;
@@ -44,7 +44,7 @@ pub(crate) struct Head {
     #[schema(value_type = ChoiceSchema)]
     tool_choice: Value,
     /// The functions it may call.
-    tools: Vec<FunctionObject>,
+    tools: Vec<ToolObject>,
     /// What the text must look like.
     text: TextObject,
     /// How the model was to think.
@@ -61,6 +61,9 @@ pub(crate) struct Head {
     service_tier: &'static str,
     /// Changes when answers may.
     system_fingerprint: String,
+    /// What the client calls the functions that the model is shown.
+    #[serde(skip)]
+    pub(super) called: BTreeMap<String, Called>,
 }
 
 /// What the text must look like.
@@ -183,8 +186,27 @@ pub(crate) enum OutputItem {
         call_id: String,
         /// The function.
         name: String,
+        /// The namespace it is in, if it is in one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
         /// Its arguments, as JSON in text.
         arguments: String,
+        /// `in_progress`, `completed` or `incomplete`.
+        status: &'static str,
+    },
+    /// A call of a tool that takes free text.
+    CustomToolCall {
+        /// Its name.
+        id: String,
+        /// What its result must refer to.
+        call_id: String,
+        /// The tool.
+        name: String,
+        /// The namespace it is in, if it is in one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
+        /// The text.
+        input: String,
         /// `in_progress`, `completed` or `incomplete`.
         status: &'static str,
     },
@@ -254,7 +276,7 @@ impl Head {
             model: request.model.clone().unwrap_or_else(|| served.name().to_owned()),
             instructions: request.instructions.clone(),
             metadata: request.metadata.clone().unwrap_or_default(),
-            max_output_tokens: request.max_output_tokens,
+            max_output_tokens: request.max_output_tokens.and_then(|limit| limit.0),
             parallel_tool_calls: request.parallel_tool_calls.unwrap_or(true),
             temperature: 1.0,
             top_p: 1.0,
@@ -268,16 +290,36 @@ impl Head {
             store: false,
             service_tier: "default",
             system_fingerprint: served.system_fingerprint.clone(),
+            called: BTreeMap::new(),
         }
     }
 
     /// Adds what is known once the request has been read, and how tokens are chosen.
     pub(super) fn complete(&mut self, echo: Echo, sampling: Option<&Sampling>) {
-        (self.text, self.tools) = (echo.text, echo.tools);
+        (self.text, self.tools, self.called) = (echo.text, echo.tools, echo.called);
         if let Some(sampling) = sampling {
             (self.temperature, self.top_p) = (sampling.temperature, sampling.top_p);
         }
     }
+}
+
+impl Head {
+    /// What the client calls a function.
+    pub(super) fn called(&self, shown: &str) -> Called {
+        let own = || Called { name: shown.to_owned(), ..Called::default() };
+        self.called.get(shown).cloned().unwrap_or_else(own)
+    }
+
+    /// Whether a tool takes free text.
+    pub(super) fn is_custom(&self, shown: &str) -> bool {
+        self.called.get(shown).is_some_and(|called| called.custom)
+    }
+}
+
+/// The text in the arguments that a tool for free text is called with; none if they were cut off.
+pub(super) fn free_text(arguments: &str) -> String {
+    let arguments: Map<String, Value> = serde_json::from_str(arguments).unwrap_or_default();
+    arguments.get(INPUT).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 impl TextObject {
@@ -298,10 +340,11 @@ impl ContentPart {
 }
 
 /// The name of a block's item.
-pub(super) fn item_id(block: &Block) -> String {
-    let prefix = match block.kind {
+pub(super) fn item_id(head: &Head, block: &Block) -> String {
+    let prefix = match &block.kind {
         BlockKind::Reasoning => "rs_",
         BlockKind::Text => "msg_",
+        BlockKind::Call(name) if head.is_custom(name) => "ctc_",
         BlockKind::Call(_) => "fc_",
     };
     format!("{prefix}{}", block.id)
@@ -309,18 +352,18 @@ pub(super) fn item_id(block: &Block) -> String {
 
 impl OutputItem {
     /// A block as it begins, without its text.
-    pub(super) fn begun(block: &Block) -> Self {
-        Self::new(block, None, "in_progress")
+    pub(super) fn begun(head: &Head, block: &Block) -> Self {
+        Self::new(head, block, None, "in_progress")
     }
 
     /// A block that is over.
-    pub(super) fn done(block: &Block) -> Self {
+    pub(super) fn done(head: &Head, block: &Block) -> Self {
         let status = if block.complete { "completed" } else { "incomplete" };
-        Self::new(block, Some(block.text.clone()), status)
+        Self::new(head, block, Some(block.text.clone()), status)
     }
 
-    fn new(block: &Block, text: Option<String>, status: &'static str) -> Self {
-        let id = item_id(block);
+    fn new(head: &Head, block: &Block, text: Option<String>, status: &'static str) -> Self {
+        let id = item_id(head, block);
         let content =
             |text: Option<String>| text.and_then(|text| ContentPart::of(&block.kind, text));
         match &block.kind {
@@ -332,13 +375,21 @@ impl OutputItem {
                 let content = content(text).into_iter().collect();
                 Self::Message { id, role: "assistant", content, status }
             }
-            BlockKind::Call(name) => Self::FunctionCall {
-                id,
-                call_id: format!("call_{}", block.id),
-                name: name.clone(),
-                arguments: text.unwrap_or_default(),
-                status,
-            },
+            BlockKind::Call(shown) => {
+                let call_id = format!("call_{}", block.id);
+                let Called { name, namespace, custom } = head.called(shown);
+                let text = text.unwrap_or_default();
+                match custom {
+                    true => {
+                        let input = free_text(&text);
+                        Self::CustomToolCall { id, call_id, name, namespace, input, status }
+                    }
+                    false => {
+                        let arguments = text;
+                        Self::FunctionCall { id, call_id, name, namespace, arguments, status }
+                    }
+                }
+            }
         }
     }
 }
@@ -382,7 +433,7 @@ impl ResponseObject {
             status: if cut { "incomplete" } else { "completed" },
             completed_at: (!cut).then(now),
             incomplete_details: cut.then_some(IncompleteObject { reason: "max_output_tokens" }),
-            output: blocks.all().iter().map(OutputItem::done).collect(),
+            output: blocks.all().iter().map(|block| OutputItem::done(head, block)).collect(),
             usage: Some(ResponseUsage::new(ending)),
             ..Self::begun(head)
         }
@@ -394,7 +445,7 @@ impl ResponseObject {
         Self {
             status: "failed",
             error: Some(FailureObject { code, message: error.detail().message.clone() }),
-            output: blocks.all().iter().map(OutputItem::done).collect(),
+            output: blocks.all().iter().map(|block| OutputItem::done(head, block)).collect(),
             ..Self::begun(head)
         }
     }

@@ -1,24 +1,26 @@
 //! What is asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use stablemate_conversation::{Conversation, Exchange, Tool};
+use stablemate_conversation::{Exchange, ToolChoice};
 use stablemate_grammar::Grammar;
 use utoipa::ToSchema;
 
-use crate::api::chat::turn::{self, Prepared, Turn, local_time};
+use crate::api::chat::turn::{self, Prepared, Turn, Wish, local_time};
 use crate::api::responses::input::Messages;
 use crate::api::responses::object::{FormatObject, ReasoningObject, TextObject};
-use crate::api::responses::tools::{FunctionObject, functions, tool_choice};
-use crate::api::tools::ChoiceSchema;
+use crate::api::responses::tools::{Called, ToolObject, Tools, tool_choice};
+use crate::api::tools::{Choice, ChoiceSchema};
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::wire::{Item, MaxTokens, TextOrItems, generation_request, refuse_values};
+use crate::wire::{Item, MaxTokens, Reading, TextOrItems, TokenLimit, generation_request};
 
 /// What `include` may ask for: nothing that is ever left out of an answer here.
-const INCLUDED: [&str; 7] = [
+const INCLUDED: [&str; 9] = [
+    "web_search_call.results",
+    "code_interpreter_call.results",
     "reasoning.encrypted_content",
     "file_search_call.results",
     "web_search_call.results",
@@ -39,8 +41,8 @@ generation_request! {
         pub input: Option<TextOrItems>,
         /// A system message before all others.
         pub instructions: Option<String>,
-        /// The functions the model may call: `{"type": "function", "name", "description", "parameters", "strict"}`.
-        /// OpenAI's own tools are not supported.
+        /// The functions the model may call: `{"type": "function", "name", "description", "parameters", "strict"}`; also
+        /// `custom`, whose calls are free text, and `namespace`, which is flattened. OpenAI's own tools are left out.
         #[schema(value_type = Option<Vec<Object>>)]
         pub tools: Option<Vec<Value>>,
         /// `auto`, `none`, `required`, or `{"type": "function", "name"}`.
@@ -51,8 +53,8 @@ generation_request! {
         /// What the text must look like.
         pub text: Option<TextRequest>,
         /// The most tokens of the answer, the reasoning among them.
-        #[schema(minimum = 1)]
-        pub max_output_tokens: Option<u64>,
+        #[schema(value_type = Option<i64>, minimum = -1)]
+        pub max_output_tokens: Option<TokenLimit>,
         /// How the model thinks.
         pub reasoning: Option<ReasoningRequest>,
         /// Notes that are told back.
@@ -60,50 +62,16 @@ generation_request! {
         pub metadata: Option<BTreeMap<String, String>>,
         /// What answers are to hold besides. Of OpenAI's values those are accepted that leave out nothing here.
         pub include: Option<Vec<String>>,
-        /// Must be `disabled`: what does not fit is refused.
-        #[schema(pattern = "^disabled$")]
+        /// `disabled` or `auto`: what does not fit is refused with either.
+        #[schema(pattern = "^(auto|disabled)$")]
         pub truncation: Option<String>,
         /// Answer with server-sent events.
         pub stream: Option<bool>,
         /// How they look.
         pub stream_options: Option<ResponseStreamOptions>,
-        /// Must be `false` or absent: nothing is stored.
-        pub store: Option<bool>,
-        /// Must be `false`.
-        pub background: Option<bool>,
-        /// Must be null: nothing is stored.
-        #[schema(value_type = Option<Object>)]
-        pub previous_response_id: Option<Value>,
-        /// Must be null: nothing is stored.
-        #[schema(value_type = Option<Object>)]
-        pub conversation: Option<Value>,
-        /// Must be null: nothing is stored.
-        #[schema(value_type = Option<Object>)]
-        pub prompt: Option<Value>,
-        /// Must be null: no conversation is shortened.
-        #[schema(value_type = Option<Object>)]
-        pub context_management: Option<Value>,
         /// Must be 0.
         #[schema(maximum = 0)]
         pub top_logprobs: Option<u64>,
-        /// Must be null: it counts OpenAI's own tools.
-        #[schema(value_type = Option<Object>)]
-        pub max_tool_calls: Option<Value>,
-        /// Must be `auto` or `default`.
-        #[schema(pattern = "^(auto|default)$")]
-        pub service_tier: Option<String>,
-        /// Who asks. Not looked at.
-        #[allow(dead_code)]
-        pub user: Option<String>,
-        /// Who asks. Not looked at.
-        #[allow(dead_code)]
-        pub safety_identifier: Option<String>,
-        /// Not looked at: every prompt is looked up in the cache.
-        #[allow(dead_code)]
-        pub prompt_cache_key: Option<String>,
-        /// Not looked at: prompts are kept while there is room.
-        #[allow(dead_code)]
-        pub prompt_cache_retention: Option<String>,
     }
 }
 
@@ -122,10 +90,8 @@ pub(crate) enum InputSchema {
 /// How events look.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ResponseStreamOptions {
-    /// OpenAI's padding against guessing tokens by their length: `false`, there is none here.
-    include_obfuscation: Option<bool>,
-}
+#[serde(rename = "StreamOptions")]
+pub struct ResponseStreamOptions {}
 
 /// What the text must look like.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
@@ -134,19 +100,15 @@ pub struct TextRequest {
     /// `{"type": "text"}`, `{"type": "json_object"}` or `{"type": "json_schema", "name", "schema"}`.
     #[schema(value_type = Option<Object>)]
     format: Option<Value>,
-    /// Must be `medium`.
-    #[schema(pattern = "^medium$")]
-    verbosity: Option<String>,
 }
 
 /// How the model thinks.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReasoningRequest {
-    /// How much, for models whose template knows; `none` where thinking can be turned off.
+    /// How much: `none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`. Without effect where the template has
+    /// nothing of the kind.
     pub(super) effort: Option<String>,
-    /// Must be `auto`: the reasoning is told whole, and no summary made.
-    pub(super) summary: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -187,31 +149,6 @@ fn only(parameter: &str, value: Option<&String>, allowed: &[&str]) -> Result<(),
 impl ResponsesRequest {
     /// Checks what needs no model.
     fn check(&self) -> Result<(), ApiError> {
-        let stored = "nothing is stored, so send the conversation itself as input";
-        refuse_values(
-            "",
-            &[
-                ("previous_response_id", &self.previous_response_id, stored),
-                ("conversation", &self.conversation, stored),
-                ("prompt", &self.prompt, stored),
-                ("context_management", &self.context_management, "no conversation is shortened"),
-                ("max_tool_calls", &self.max_tool_calls, "it counts calls of OpenAI's own tools"),
-            ],
-        )?;
-        for (parameter, value, why) in [
-            ("store", self.store, "nothing is stored"),
-            ("background", self.background, "an answer lives as long as its connection"),
-            (
-                "stream_options.include_obfuscation",
-                self.stream_options.as_ref().and_then(|options| options.include_obfuscation),
-                "no padding is added",
-            ),
-        ] {
-            if value == Some(true) {
-                let message = format!("{parameter} is true, but must be false: {why}");
-                return Err(unsupported(parameter, message));
-            }
-        }
         if self.stream_options.is_some() && self.stream != Some(true) {
             let message = "stream_options is given, but stream is not true";
             return Err(ApiError::parameter("stream_options", message));
@@ -220,12 +157,7 @@ impl ResponsesRequest {
             let message = format!("top_logprobs is {top}, but must be 0: use chat completions");
             return Err(unsupported("top_logprobs", message));
         }
-        only("truncation", self.truncation.as_ref(), &["disabled"])?;
-        only("service_tier", self.service_tier.as_ref(), &["auto", "default"])?;
-        let verbosity = self.text.as_ref().and_then(|text| text.verbosity.as_ref());
-        only("text.verbosity", verbosity, &["medium"])?;
-        let summary = self.reasoning.as_ref().and_then(|reasoning| reasoning.summary.as_ref());
-        only("reasoning.summary", summary, &["auto"])?;
+        only("truncation", self.truncation.as_ref(), &["disabled", "auto"])?;
         for (index, value) in self.include.iter().flatten().enumerate() {
             only(&format!("include[{index}]"), Some(value), &INCLUDED)?;
         }
@@ -240,7 +172,7 @@ impl ResponsesRequest {
             let message = "max_tokens is not known here: it is called max_output_tokens";
             return Err(unsupported("max_tokens", message.to_owned()));
         }
-        if self.max_output_tokens == Some(0) {
+        if self.max_output_tokens == Some(TokenLimit(Some(0))) {
             let message = "max_output_tokens is 0, but must be 1 or more";
             return Err(ApiError::parameter("max_output_tokens", message));
         }
@@ -248,20 +180,20 @@ impl ResponsesRequest {
     }
 
     /// What the text must look like: as it is told back, and as a grammar.
-    fn format(&self) -> Result<(TextObject, Option<Form>), ApiError> {
+    fn format(&self, reading: &Reading) -> Result<(TextObject, Option<Form>), ApiError> {
         let format = self.text.as_ref().and_then(|text| text.format.clone());
         let Some(format) = format.filter(|format| !format.is_null()) else {
             return Ok((TextObject::default(), None));
         };
         let item = Item::new(format, "text.format".to_owned())?;
         let (format, grammar) = match item.kind.as_deref() {
-            Some("text") => item.read::<NoFields>().map(|_| (FormatObject::Text, None))?,
+            Some("text") => item.read::<NoFields>(reading).map(|_| (FormatObject::Text, None))?,
             Some("json_object") => {
-                item.read::<NoFields>()?;
+                item.read::<NoFields>(reading)?;
                 (FormatObject::JsonObject, Some(("text.format", Grammar::JsonObject)))
             }
             Some("json_schema") => {
-                let SchemaFormat { name, description, schema, strict } = item.read()?;
+                let SchemaFormat { name, description, schema, strict } = item.read(reading)?;
                 let grammar = Grammar::JsonSchema(Value::Object(schema.clone()));
                 let strict = strict.unwrap_or(true);
                 let format = FormatObject::JsonSchema { name, description, schema, strict };
@@ -272,16 +204,10 @@ impl ResponsesRequest {
         Ok((TextObject::new(format), grammar))
     }
 
-    fn variables(&self, conversation: &Conversation) -> Result<Map<String, Value>, ApiError> {
-        let effort = self.reasoning.as_ref().and_then(|reasoning| reasoning.effort.as_ref());
-        let effort = effort.map(|effort| turn::effort(conversation, "reasoning.effort", effort));
-        Ok(effort.transpose()?.map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
-    }
-
     /// As told back: how the model was to think.
     pub(super) fn reasoning_object(&self) -> ReasoningObject {
-        let ReasoningRequest { effort, summary } = self.reasoning.clone().unwrap_or_default();
-        ReasoningObject { effort, summary }
+        let effort = self.reasoning.clone().and_then(|reasoning| reasoning.effort);
+        ReasoningObject { effort, summary: None }
     }
 
     /// Makes the turn ready for the engine; also what of it is told back. Takes its time: to be called inside
@@ -289,47 +215,66 @@ impl ResponsesRequest {
     ///
     /// # Errors
     /// 400 naming the parameter.
-    pub(super) fn prepare(mut self, state: &AppState) -> Result<(Prepared, Echo), ApiError> {
+    pub(super) fn prepare(
+        mut self,
+        state: &AppState,
+        reading: &Reading,
+    ) -> Result<(Prepared, Echo), ApiError> {
         self.check()?;
-        let (text, content) = self.format()?;
-        let tools = functions(self.tools.take().unwrap_or_default())?;
+        let (text, content) = self.format(reading)?;
+        let tools = Tools::of(self.tools.take().unwrap_or_default(), reading)?;
         let input = self.input.take().ok_or_else(|| {
             ApiError::parameter("input", "input is missing").with_code("missing_parameter")
         })?;
-        let Messages { messages, places } = Messages::of(self.instructions.take(), input)?;
+        let instructions = self.instructions.take();
+        let Messages { messages, places } = Messages::of(instructions, input, &tools, reading)?;
         if messages.is_empty() {
             let message = "input is empty, but must have one item or more";
             return Err(ApiError::parameter("input", message).with_code("invalid_value"));
         }
-        let choice = tool_choice(self.tool_choice.as_ref())?;
+        let Choice { choice, allowed } = tool_choice(self.tool_choice.as_ref())?;
         let mut exchange = Exchange::new(messages, local_time());
-        exchange.choice = choice;
-        exchange.tools = tools.iter().map(Tool::from).collect();
-        exchange.variables = self.variables(state.conversation()?)?;
-        let parameter = "max_output_tokens";
+        exchange.choice = match choice {
+            ToolChoice::Named(name) => ToolChoice::Named(tools.shown_name(&name, None)),
+            choice => choice,
+        };
+        exchange.tools.clone_from(&tools.shown);
+        let effort = self.reasoning.take().and_then(|reasoning| reasoning.effort);
+        let place = ("ReasoningRequest", "effort");
+        let wish = Wish { effort, on: None };
+        let variables = wish.variables(state.conversation()?, place, reading);
+        exchange.variables.extend(variables.map_err(|e| e.renamed("effort", "reasoning.effort"))?);
         let usual = || state.served().map(|served| served.max_tokens);
         let max_tokens = match self.max_output_tokens {
-            Some(tokens) => MaxTokens::Explicit { parameter, tokens },
+            Some(limit) => limit.limit(),
             None => usual()?.map_or(MaxTokens::Unlimited, MaxTokens::Usual),
+        };
+        let shown = |names: BTreeSet<String>| {
+            names.into_iter().map(|name| tools.shown_name(&name, None)).collect()
         };
         let turn = Turn {
             exchange,
+            allowed: allowed.map(shown),
             parallel: self.parallel_tool_calls.unwrap_or(true),
             content,
             controls: self.controls(),
             max_tokens,
             logprobs: None,
+            returns_ids: false,
             prompt_parameter: "input",
         };
-        let prepared = turn.prepare(state).map_err(|error| in_our_words(error, &places))?;
-        Ok((prepared, Echo { text, tools }))
+        let prepared =
+            turn.prepare(state, reading).map_err(|error| in_our_words(error, &places))?;
+        Ok((prepared, Echo { text, tools: tools.objects, called: tools.called }))
     }
 }
 
 /// What is told back of a request once it has been read.
 pub(super) struct Echo {
     pub(super) text: TextObject,
-    pub(super) tools: Vec<FunctionObject>,
+    pub(super) tools: Vec<ToolObject>,
+    /// What the client calls the functions that the model is shown.
+    pub(super) called: BTreeMap<String, Called>,
 }
 
 /// An error of the turn, which speaks as chat completions do.

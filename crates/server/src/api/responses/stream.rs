@@ -5,7 +5,9 @@ use serde::Serialize;
 
 use crate::api::blocks::{BlockKind, Blocks, Change};
 use crate::api::chat::turn::{Ending, Splitter, Told, TurnEnd};
-use crate::api::responses::object::{ContentPart, Head, OutputItem, ResponseObject, item_id};
+use crate::api::responses::object::{
+    ContentPart, Head, OutputItem, ResponseObject, free_text, item_id,
+};
 use crate::error::ApiError;
 use crate::generation::Update;
 use crate::sse::{self, Narrator};
@@ -28,6 +30,17 @@ enum Body<'d> {
     Part { item_id: String, output_index: usize, content_index: usize, part: ContentPart },
     Text(TextBody<'d>),
     Arguments(ArgumentsBody<'d>),
+    Input(InputBody),
+}
+
+#[derive(Serialize)]
+struct InputBody {
+    item_id: String,
+    output_index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delta: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -82,7 +95,7 @@ impl Events {
 
     fn told(&mut self, told: Told) -> Vec<Event> {
         let changes = match told {
-            Told::Tokens(_) => Vec::new(),
+            Told::Tokens(_) | Told::Ids(_) => Vec::new(),
             Told::Part(part) => self.blocks.take(part),
             Told::Finished(ending) => {
                 let complete = ending.end != TurnEnd::Length;
@@ -103,7 +116,7 @@ impl Events {
 
     fn opened(&mut self, output_index: usize) -> Vec<Event> {
         let Some(block) = self.blocks.get(output_index) else { return Vec::new() };
-        let (item_id, item) = (item_id(block), OutputItem::begun(block));
+        let (item_id, item) = (item_id(&self.head, block), OutputItem::begun(&self.head, block));
         let part = ContentPart::of(&block.kind, String::new());
         let mut events =
             vec![self.event("response.output_item.added", Body::Item { output_index, item })];
@@ -116,7 +129,7 @@ impl Events {
 
     fn grew(&mut self, output_index: usize, text: &str) -> Option<Event> {
         let block = self.blocks.get(output_index)?;
-        let (item_id, delta) = (item_id(block), Some(text));
+        let (item_id, delta) = (item_id(&self.head, block), Some(text));
         let texts = |logprobs| TextBody {
             item_id: item_id.clone(),
             output_index,
@@ -125,7 +138,9 @@ impl Events {
             text: None,
             logprobs,
         };
-        let (kind, body) = match block.kind {
+        let (kind, body) = match &block.kind {
+            // The text stands inside of JSON, and is told when it is whole.
+            BlockKind::Call(name) if self.head.is_custom(name) => return None,
             BlockKind::Reasoning => ("response.reasoning_text.delta", Body::Text(texts(None))),
             BlockKind::Text => ("response.output_text.delta", Body::Text(texts(Some([])))),
             BlockKind::Call(_) => {
@@ -139,7 +154,7 @@ impl Events {
 
     fn closed(&mut self, output_index: usize) -> Vec<Event> {
         let Some(block) = self.blocks.get(output_index).cloned() else { return Vec::new() };
-        let (item_id, text) = (item_id(&block), Some(block.text.as_str()));
+        let (item_id, text) = (item_id(&self.head, &block), Some(block.text.as_str()));
         let texts = |logprobs| TextBody {
             item_id: item_id.clone(),
             output_index,
@@ -148,7 +163,17 @@ impl Events {
             text,
             logprobs,
         };
+        let mut events = Vec::new();
         let (kind, body) = match &block.kind {
+            BlockKind::Call(name) if self.head.is_custom(name) => {
+                let input = free_text(&block.text);
+                let body = |delta, input| {
+                    Body::Input(InputBody { item_id: item_id.clone(), output_index, delta, input })
+                };
+                let delta = body(Some(input.clone()), None);
+                events.push(self.event("response.custom_tool_call_input.delta", delta));
+                ("response.custom_tool_call_input.done", body(None, Some(input)))
+            }
             BlockKind::Reasoning => ("response.reasoning_text.done", Body::Text(texts(None))),
             BlockKind::Text => ("response.output_text.done", Body::Text(texts(Some([])))),
             BlockKind::Call(name) => {
@@ -158,12 +183,12 @@ impl Events {
                 ("response.function_call_arguments.done", Body::Arguments(body))
             }
         };
-        let mut events = vec![self.event(kind, body)];
+        events.push(self.event(kind, body));
         if let Some(part) = ContentPart::of(&block.kind, block.text.clone()) {
             let body = Body::Part { item_id, output_index, content_index: 0, part };
             events.push(self.event("response.content_part.done", body));
         }
-        let item = OutputItem::done(&block);
+        let item = OutputItem::done(&self.head, &block);
         events.push(self.event("response.output_item.done", Body::Item { output_index, item }));
         events
     }

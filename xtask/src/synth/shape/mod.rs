@@ -1,8 +1,12 @@
 //! The shapes of models that are measured: sizes, the rotary parameters, and the tensors they come to.
 
+mod hybrid;
+
 use std::f32::consts::PI;
 
-/// The sizes of a model of the llama family, as its `config.json` has them.
+pub use hybrid::{DeltaNet, Experts, INTERVAL};
+
+/// The sizes of a model, as its `config.json` has them: of the llama family, or with delta nets of Qwen3.5.
 #[derive(Debug)]
 pub struct Shape {
     /// What `--shape` calls it.
@@ -17,7 +21,9 @@ pub struct Shape {
     pub key_value_heads: usize,
     /// `head_dim`.
     pub head_dim: usize,
-    /// `intermediate_size`.
+    /// How many values of a head rotate: all, or `partial_rotary_factor` of them.
+    pub rotary: usize,
+    /// `intermediate_size`; without meaning where experts are.
     pub feed_forward: usize,
     /// `vocab_size`.
     pub vocabulary: usize,
@@ -29,6 +35,10 @@ pub struct Shape {
     pub rope_base: f32,
     /// The `factor` of llama 3's rotary scaling, if the model has that; its other parameters are always [`LLAMA3`].
     pub rope_factor: Option<f32>,
+    /// The mixers beside attention, in models of Qwen3.5.
+    pub delta_net: Option<DeltaNet>,
+    /// The networks, if they are experts.
+    pub experts: Option<Experts>,
 }
 
 /// The parameters of llama 3's rotary scaling beside the factor.
@@ -51,12 +61,45 @@ const LLAMA_3_2_1B: Shape = Shape {
     heads: 32,
     key_value_heads: 8,
     head_dim: 64,
+    rotary: 64,
     feed_forward: 8192,
     vocabulary: 128_256,
     tied: true,
     context: 131_072,
     rope_base: 500_000.0,
     rope_factor: Some(32.0),
+    delta_net: None,
+    experts: None,
+};
+
+const QWEN_3_5_0_8B: Shape = Shape {
+    name: "qwen3.5-0.8b",
+    hidden: 1024,
+    layers: 24,
+    heads: 8,
+    key_value_heads: 2,
+    head_dim: 256,
+    rotary: 64,
+    feed_forward: 3584,
+    vocabulary: 248_320,
+    tied: true,
+    context: 262_144,
+    rope_base: 10_000_000.0,
+    rope_factor: None,
+    delta_net: Some(DeltaNet { key_heads: 16, value_heads: 16, width: 128, kernel: 4 }),
+    experts: None,
+};
+
+const QWEN_3_6_35B_A3B: Shape = Shape {
+    name: "qwen3.6-35b-a3b",
+    hidden: 2048,
+    layers: 40,
+    heads: 16,
+    feed_forward: 0,
+    tied: false,
+    delta_net: Some(DeltaNet { key_heads: 16, value_heads: 32, width: 128, kernel: 4 }),
+    experts: Some(Experts { count: 256, choices: 8, features: 512, shared: 512 }),
+    ..QWEN_3_5_0_8B
 };
 
 /// Every shape.
@@ -67,6 +110,7 @@ pub const SHAPES: &[Shape] = &[
         hidden: 4096,
         layers: 32,
         head_dim: 128,
+        rotary: 128,
         feed_forward: 14_336,
         tied: false,
         rope_factor: Some(8.0),
@@ -85,6 +129,10 @@ pub const SHAPES: &[Shape] = &[
         rope_factor: None,
         ..LLAMA_3_2_1B
     },
+    QWEN_3_5_0_8B,
+    QWEN_3_6_35B_A3B,
+    // A quarter of its layers, for machines that the whole does not fit.
+    Shape { name: "qwen3.6-35b-a3b-10-layers", layers: 10, ..QWEN_3_6_35B_A3B },
     // For tests: rows are a multiple of every block.
     Shape {
         name: "tiny",
@@ -97,18 +145,41 @@ pub const SHAPES: &[Shape] = &[
         context: 2048,
         ..LLAMA_3_2_1B
     },
+    Shape {
+        name: "tiny-experts",
+        hidden: 256,
+        layers: 4,
+        heads: 2,
+        key_value_heads: 1,
+        vocabulary: 512,
+        context: 2048,
+        delta_net: Some(DeltaNet { key_heads: 2, value_heads: 4, width: 64, kernel: 4 }),
+        experts: Some(Experts { count: 8, choices: 2, features: 256, shared: 256 }),
+        ..QWEN_3_6_35B_A3B
+    },
 ];
 
 /// A tensor of a model.
 pub struct Tensor {
     /// Its name in GGUF.
     pub gguf: String,
-    /// Its name in a Hugging Face checkpoint, `.weight` left out.
-    pub hugging_face: String,
-    /// How many outputs a projection has; `None` for a norm, whose weights are all 1.
-    pub rows: Option<usize>,
-    /// How many inputs.
-    pub columns: usize,
+    /// Its name in a Hugging Face checkpoint, `.weight` left out; nothing in shapes that are written as GGUF only.
+    pub hugging_face: Option<String>,
+    /// Its shape, the inputs last.
+    pub shape: Vec<usize>,
+    /// What it holds.
+    pub contents: Contents,
+}
+
+/// What a tensor holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Contents {
+    /// Random weights in the encoding of the model.
+    Weights,
+    /// Random weights in float32, whatever the encoding.
+    Floats,
+    /// This number everywhere, in float32.
+    Number(f32),
 }
 
 impl Shape {
@@ -120,8 +191,20 @@ impl Shape {
         })
     }
 
+    /// The name of the architecture in GGUF.
+    pub fn architecture(&self) -> &'static str {
+        match (&self.delta_net, &self.experts) {
+            (None, _) => "llama",
+            (Some(_), None) => "qwen35",
+            (Some(_), Some(_)) => "qwen35moe",
+        }
+    }
+
     /// Every tensor, in the order of the file.
     pub fn tensors(&self) -> Vec<Tensor> {
+        if let Some(delta_net) = &self.delta_net {
+            return self.hybrid_tensors(delta_net);
+        }
         let (query, key) = (self.heads * self.head_dim, self.key_value_heads * self.head_dim);
         let mut tensors = vec![
             matrix("token_embd", "model.embed_tokens", self.vocabulary, self.hidden),
@@ -175,14 +258,15 @@ impl Shape {
 fn matrix(gguf: &str, hugging_face: &str, rows: usize, columns: usize) -> Tensor {
     Tensor {
         gguf: format!("{gguf}.weight"),
-        hugging_face: hugging_face.to_owned(),
-        rows: Some(rows),
-        columns,
+        hugging_face: Some(hugging_face.to_owned()),
+        shape: vec![rows, columns],
+        contents: Contents::Weights,
     }
 }
 
 fn norm(gguf: &str, hugging_face: &str, columns: usize) -> Tensor {
-    Tensor { rows: None, ..matrix(gguf, hugging_face, 0, columns) }
+    let contents = Contents::Number(1.0);
+    Tensor { shape: vec![columns], contents, ..matrix(gguf, hugging_face, 0, columns) }
 }
 
 #[cfg(test)]
@@ -191,7 +275,7 @@ mod tests {
 
     fn parameters(name: &str) -> usize {
         let tensors = Shape::find(name).unwrap().tensors();
-        tensors.iter().map(|tensor| tensor.rows.unwrap_or(1) * tensor.columns).sum()
+        tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum()
     }
 
     #[test]
@@ -199,6 +283,9 @@ mod tests {
         assert_eq!(parameters("llama-3.2-1b"), 1_235_814_400);
         assert_eq!(parameters("llama-3.1-8b"), 8_030_261_248);
         assert_eq!(parameters("smollm2-135m"), 134_515_008);
+        // Published without the digits behind, and with the parts that see pictures and guess further tokens.
+        assert_eq!(parameters("qwen3.5-0.8b") / 10_000_000, 75);
+        assert_eq!(parameters("qwen3.6-35b-a3b") / 100_000_000, 346);
         assert!(Shape::find("gpt-5").err().unwrap().contains("smollm2-135m"));
     }
 
