@@ -190,6 +190,84 @@ fn schedules_of_windows_are_expanded() {
 }
 
 #[test]
+fn schedules_of_later_families_are_expanded() {
+    use serde_json::{Value, Value::Null, json};
+    const LISTED: &[&str] = &["layer_types"];
+    const UNLISTED: &[&str] = &["layer_types", "no_rope_layers"];
+    let five = |more: Value| {
+        let mut edits = json!({"num_hidden_layers": 5, "sliding_window": 7});
+        edits.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        edits
+    };
+    let at = |layers: &[usize]| layers.iter().map(|n| (*n, 7)).collect::<Vec<_>>();
+    let none = json!({"sliding_window": Null});
+    for (case, edits, without, expected) in [
+        ("olmo3", five(json!({})), LISTED, at(&[0, 1, 2, 4])),
+        ("cwm", five(json!({})), LISTED, at(&[1, 2, 3])),
+        ("ministral", five(json!({})), LISTED, at(&[0, 1, 2, 3, 4])),
+        ("ministral", five(none.clone()), LISTED, at(&[])),
+        ("exaone4", five(json!({"sliding_window_pattern": 3})), LISTED, at(&[0, 1, 3, 4])),
+        ("exaone4", five(none.clone()), LISTED, at(&[])),
+        // Only layers that are not rotated have a window.
+        ("smollm3", five(json!({"no_rope_layers": [1, 0, 1, 1, 0, 0]})), LISTED, at(&[1, 4])),
+        ("smollm3", five(json!({"use_sliding_window": false})), UNLISTED, at(&[])),
+        ("qwen2_moe_windows", five(json!({"max_window_layers": 4})), LISTED, at(&[0, 2])),
+        ("mixtral", five(json!({})), &[], at(&[0, 1, 2, 3, 4])),
+        ("ministral3", five(json!({})), &[], at(&[0, 1, 2, 3, 4])),
+        ("starcoder2", five(none), &[], at(&[])),
+    ] {
+        let shown = format!("{case} {edits}");
+        assert_eq!(windows(case, edits, without), expected, "{shown}");
+    }
+    // Every fourth layer of SmolLM3 has no positions, and full layers of EXAONE 4 among windowed ones.
+    let plain = |case: &str, edits: Value, without: &[&str]| {
+        let summary = describe(case, edits, without).unwrap().summary();
+        let layers = summary.lines().filter(|line| line.starts_with("layer "));
+        let layers: Vec<&str> = layers.collect();
+        (0..layers.len()).filter(|n| layers[*n].contains("no positions")).collect::<Vec<_>>()
+    };
+    let interval = json!({"num_hidden_layers": 5, "no_rope_layer_interval": null});
+    assert_eq!(plain("smollm3", interval, UNLISTED), [3]);
+    assert_eq!(plain("exaone4", json!({}), &[]), [1, 3]);
+    assert_eq!(plain("exaone4", json!({"sliding_window": null}), LISTED), [] as [usize; 0]);
+    // LFM 2 without a list of layers has attention everywhere.
+    let lfm = describe("lfm2", json!({}), LISTED).unwrap().summary();
+    assert!(!lfm.contains("convolution"), "{lfm}");
+}
+
+#[test]
+fn wrappers_fill_in_what_files_leave_out() {
+    use serde_json::json;
+    // Gemma 3's own files state no numbers of heads and no vocabulary.
+    let text = json!({"model_type": "gemma3_text", "hidden_size": 2560, "intermediate_size": 10240,
+        "num_hidden_layers": 2, "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+        "sliding_window": 1024});
+    let decoder = describe("gemma3", json!({"text_config": text}), &[]).unwrap();
+    assert_eq!(
+        (decoder.vocabulary, decoder.context, decoder.tied()),
+        (262_208, Some(131_072), true)
+    );
+    assert!(
+        decoder.summary().contains("gqa 4x2 heads of 256, window 1024"),
+        "{}",
+        decoder.summary()
+    );
+
+    // The text model's keys beside the wrapper's, in an object of their own, or in both places.
+    let flat = describe("qwen2_vl", json!({}), &[]).unwrap().summary();
+    let text = Case::open("qwen2_vl").config().unwrap();
+    let mut nested = text.clone();
+    nested.as_object_mut().unwrap().retain(|key, _| key != "vision_config" && key != "model_type");
+    let both = json!({"text_config": nested, "hidden_size": 1});
+    let both = describe("qwen2_vl", both, &[]).unwrap();
+    let lines = |summary: &str| summary.lines().skip(1).map(String::from).collect::<Vec<_>>();
+    assert_eq!(lines(&both.summary()), lines(&flat));
+    assert_eq!(both.model_type, "qwen2_vl_text");
+    let tied = json!({"tie_word_embeddings": true});
+    assert!(describe("qwen2_vl", tied, &[]).unwrap().tied());
+}
+
+#[test]
 fn biases_are_where_the_reference_has_them() {
     use serde_json::json;
     let attention = json!({"attention_bias": true});

@@ -262,6 +262,92 @@ fn impossible_windows_are_named() {
 }
 
 #[test]
+fn contradictions_within_a_family_are_named() {
+    let rope = |key: &str| {
+        let mut rope = json!({"rope_type": "yarn", "factor": 4.0, "llama_4_scaling_beta": 0.1,
+            "original_max_position_embeddings": 16, "rope_theta": 1e4});
+        rope.as_object_mut().unwrap().remove(key);
+        json!({"rope_parameters": rope})
+    };
+    for (case, edits, without, parts) in [
+        (
+            "internlm3",
+            json!({"attention_bias": false}),
+            vec![],
+            ["`qkv_bias` is false", "must be equal"],
+        ),
+        (
+            "smollm3",
+            json!({"no_rope_layers": [1, 0]}),
+            vec![],
+            ["`no_rope_layers` is 2 entries", "num_hidden_layers is 4"],
+        ),
+        (
+            "smollm3",
+            json!({"no_rope_layer_interval": 0}),
+            vec![],
+            ["`no_rope_layer_interval` is 0", "positive"],
+        ),
+        ("lfm2_moe", json!({}), vec!["layer_types"], ["`layer_types`: missing", "list"]),
+        (
+            "lfm2",
+            json!({"layer_types": ["conv", "full_attention", "conv", "window"]}),
+            vec![],
+            ["`layer_types` is \"window\"", "conv and full_attention"],
+        ),
+        ("lfm2", json!({"conv_L_cache": 1}), vec![], ["`conv_L_cache` is 1", "at least 2"]),
+        (
+            "lfm2",
+            json!({"block_ffn_dim_multiplier": 1e9}),
+            vec![],
+            ["`block_ffn_dim_multiplier` is such", "2^30"],
+        ),
+        (
+            "stablelm",
+            json!({"head_dim": 16}),
+            vec![],
+            ["`head_dim` is 16", "hidden_size / num_attention_heads, 12"],
+        ),
+        (
+            "ministral3",
+            rope("llama_4_scaling_beta"),
+            vec![],
+            ["llama_4_scaling_beta`: missing", "number"],
+        ),
+        (
+            "ministral3",
+            rope("original_max_position_embeddings"),
+            vec![],
+            ["original_max_position_embeddings`: missing", "integer"],
+        ),
+        (
+            "exaone4",
+            json!({"sliding_window_pattern": "LLLG"}),
+            vec!["layer_types"],
+            ["`sliding_window_pattern`: is \"LLLG\"", "integer"],
+        ),
+        (
+            "minicpm",
+            json!({"mup_denominator": 32}),
+            vec![],
+            ["`mup_denominator` is 32", "num_hidden_layers is 4"],
+        ),
+        ("minicpm", json!({"scale_emb": 0}), vec![], ["`scale_emb` is 0", "positive"]),
+        ("granite", json!({"logits_scaling": 0}), vec![], ["`logits_scaling` is 0", "positive"]),
+        (
+            "mixtral",
+            json!({"num_experts_per_tok": 9}),
+            vec![],
+            ["`num_experts_per_tok` is 9", "num_local_experts is 5"],
+        ),
+        ("gemma3", json!({}), vec!["text_config"], ["`text_config` is absent", "needed"]),
+    ] {
+        let message = refusal(case, edits, &without);
+        assert!(parts.iter().all(|part| message.contains(part)), "{parts:?}: {message}");
+    }
+}
+
+#[test]
 fn families_with_a_fixed_number_of_heads_want_it_stated() {
     for case in ["mistral", "qwen2", "qwen3", "gemma2", "gemma3_text"] {
         let message = refusal(case, json!({}), &["num_key_value_heads"]);

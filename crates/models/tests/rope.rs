@@ -268,8 +268,9 @@ fn what_cannot_be_is_refused_by_name() {
     let with = |scaling: Value| json!({"rope_scaling": scaling, "max_position_embeddings": 64});
     let yarn = |more: Value| with(yarn(4.0, 64, more));
     for (config, parts) in [
-        (with(json!({"rope_type": "longrope"})), ["rope_type", "\"longrope\"", "llama3 and yarn"]),
-        (with(json!({"type": "su"})), ["rope_type", "\"su\"", "default, linear"]),
+        (with(json!({"rope_type": "longrope"})), ["rope_scaling.short_factor", "missing", "list"]),
+        (with(json!({"rope_type": "ntk"})), ["rope_type", "\"ntk\"", "longrope and"]),
+        (with(json!({"type": "3d"})), ["rope_type", "\"3d\"", "default, linear"]),
         (with(json!({"rope_type": "linear"})), ["rope_scaling.factor", "missing", "number"]),
         (with(json!({"rope_type": "linear", "factor": 0})), ["`factor`", "is 0", "positive"]),
         (with(json!({"rope_type": "linear", "factor": -2})), ["`factor`", "is -2", "positive"]),

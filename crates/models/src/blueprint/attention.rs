@@ -9,8 +9,10 @@ use crate::parts::{
     Alibi, GateFunction, Gqa, HeadNorm, KeysValues, Linear, Norm, NormExtent, OutputGate, Part,
     Position, QueryGrowth, Rope,
 };
+use crate::reading::Read;
 use crate::source::{Layout, Piece, Rows};
-use crate::{Blueprint, State};
+use crate::{Blueprint, ModelError, State};
+use stablemate_checkpoint::RawConfig;
 use stablemate_graph::Dimension;
 
 /// Projections of an attention layer that have a bias.
@@ -207,6 +209,29 @@ impl Gqa {
             keys,
             values,
         }
+    }
+}
+
+impl QueryGrowth {
+    /// Reads the growth, whose keys stand among those of the rotation: `llama_4_scaling_beta` per
+    /// `original_max_position_embeddings` positions.
+    ///
+    /// # Errors
+    /// Missing keys, positions that are not positive.
+    pub fn read(config: &RawConfig) -> Result<Self, ModelError> {
+        let parameters = match config.nested("rope_scaling")? {
+            Some(parameters) => Some(parameters),
+            None => config.nested("rope_parameters")?,
+        };
+        let expected = "it has the growth of queries";
+        let absent = || config.refuse("rope_parameters", "null", expected);
+        let parameters = parameters.ok_or_else(absent)?;
+        // A copy of the key beside it.
+        parameters.ignore(&["max_position_embeddings"]);
+        let rate = parameters.require("llama_4_scaling_beta")?;
+        let rate = parameters.finite("llama_4_scaling_beta", rate)? as f32;
+        let original = parameters.size("original_max_position_embeddings", 1 << 31)?;
+        Ok(Self { rate, original, offset: 0 })
     }
 }
 

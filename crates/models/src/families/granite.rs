@@ -1,4 +1,4 @@
-//! Granite 3 and 4, dense: Llama's layout with multipliers on the embedding, the scores, each branch and
+//! Granite 3, dense: Llama's layout with multipliers on the embedding, the scores, each branch and
 //! the logits, which are divided.
 //!
 //! Follows transformers' `modeling_granite.py`; paper arXiv 2408.13359.

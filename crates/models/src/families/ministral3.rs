@@ -3,11 +3,8 @@
 //!
 //! Follows transformers' `modeling_ministral3.py`; the growth is Llama 4's.
 
-use super::{
-    AttentionBias, Blueprint, Decoder, ModelError, Read, Rope, RopeReading, Style, schedules,
-};
+use super::{AttentionBias, Blueprint, Decoder, ModelError, Rope, RopeReading, Style, schedules};
 use crate::parts::QueryGrowth;
-use stablemate_checkpoint::RawConfig;
 
 /// The rotation of configurations that have none.
 const ROTATION: &str = r#"{"rope_parameters": {"rope_type": "yarn", "rope_theta": 1000000.0,
@@ -22,7 +19,7 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
     let style = Style { head_dim: Some(128), epsilon, kv_heads_required: true, ..Style::LLAMA };
     let sizes = m.sizes(&style)?;
     let rotation = config.with_defaults(ROTATION)?;
-    let growth = growth(&rotation)?;
+    let growth = QueryGrowth::read(&rotation)?;
     let rope = Rope::read(&rotation, RopeReading::whole(sizes.head_dim, 10_000.0))?;
     let span = schedules::window_if(config, config.get("sliding_window")?)?;
     m.decoder(&sizes, |layer| {
@@ -30,20 +27,4 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
         let attention = attention.rotary(&rope).span(span).query_growth(growth);
         Ok(layer.pre_norm(&sizes, attention, layer.at("mlp").gated(&sizes, false)))
     })
-}
-
-/// The growth of queries, whose keys stand among those of the rotation.
-fn growth(config: &RawConfig) -> Result<QueryGrowth, ModelError> {
-    let parameters = match config.nested("rope_scaling")? {
-        Some(parameters) => Some(parameters),
-        None => config.nested("rope_parameters")?,
-    };
-    let absent = || config.refuse("rope_parameters", "null", "it has the growth of queries");
-    let parameters = parameters.ok_or_else(absent)?;
-    // A copy of the key beside it.
-    parameters.ignore(&["max_position_embeddings"]);
-    let rate = parameters.require::<f64>("llama_4_scaling_beta")?;
-    let original = parameters.size("original_max_position_embeddings", 1 << 31)?;
-    let rate = parameters.finite("llama_4_scaling_beta", rate)? as f32;
-    Ok(QueryGrowth { rate, original, offset: 0 })
 }

@@ -14,7 +14,7 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
     let windowed = config.flag("use_sliding_window", false)?;
     let window = config.or_default("sliding_window", 4096)?.filter(|_| windowed);
     let last = config.get("max_window_layers")?.unwrap_or(28);
-    let schedule = |n: usize| window.is_some() && n % 2 == 0 && n < last;
+    let schedule = |n: usize| window.is_some() && n.is_multiple_of(2) && n < last;
     let spans = schedules::spans(config, sizes.layers, window, schedule)?;
     let inputs = config.flag("qkv_bias", true)?;
     let bias = AttentionBias { inputs, output: false };

@@ -41,7 +41,7 @@ impl SparseExperts {
     /// The networks of a layer, whose outputs are added.
     pub(super) fn of(&self, layer: &At<'_>) -> Vec<Box<dyn Part>> {
         let (sizes, at) = (&self.sizes, layer.at("mlp"));
-        if self.dense.contains(&layer.n) || (layer.n + 1) % self.every != 0 {
+        if self.dense.contains(&layer.n) || !(layer.n + 1).is_multiple_of(self.every) {
             return vec![at.gated(sizes, false).into()];
         }
         let mut router = at.router("gate", sizes, &self.experts, false);

@@ -85,6 +85,27 @@ const KEYS: &[&str] = &[
     "vision_token_id",
 ];
 
+/// Keys of a text model. Where old files have them beside the wrapper's, newer ones have copies there,
+/// which the reference does not read beside a `text_config`.
+const COPIES: &[&str] = &[
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "layer_types",
+    "max_position_embeddings",
+    "max_window_layers",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "rms_norm_eps",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+    "sliding_window",
+    "use_sliding_window",
+    "vocab_size",
+];
+
 /// Tensors of eyes and ears.
 const SENSES: &[&str] = &[
     "model.visual.*",
@@ -129,6 +150,9 @@ impl Opened {
             Some(text) => text.get("model_type")?,
             None => None,
         };
+        if wrapper.flat && nested.is_some() {
+            config.ignore(COPIES);
+        }
         let text = nested.or_else(|| wrapper.flat.then(|| config.clone())).ok_or_else(|| {
             config.refuse("text_config", "absent", "the text model's configuration is needed")
         })?;
