@@ -45,6 +45,9 @@ enum Command {
         /// Run these stages only (several: --only fmt,clippy)
         #[arg(long, value_enum, value_delimiter = ',')]
         only: Vec<test::Stage>,
+        /// Formatting, rules, and the crates whose tests need no compiler: graph, models, engine
+        #[arg(long, conflicts_with = "only")]
+        quick: bool,
     },
     /// Install what building and testing need; prints on stdout the line plain cargo needs, if any
     Setup,
@@ -96,7 +99,8 @@ fn run(command: Command) -> Result<()> {
     let workspace = Workspace::find()?;
     match command {
         Command::Demo { prompt } => demo::run(&workspace, &prompt),
-        Command::Test { only } => test::run(&workspace, &only),
+        Command::Test { quick: true, .. } => test::quick(&workspace),
+        Command::Test { only, .. } => test::run(&workspace, &only),
         Command::Setup => setup(&workspace),
         Command::Bench(arguments) => bench::run(&workspace, &arguments),
         Command::Synth { shape, encoding, output } => {

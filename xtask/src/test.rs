@@ -117,6 +117,32 @@ pub fn run(workspace: &Workspace, only: &[Stage]) -> Result<()> {
     summarise(workspace, &times)
 }
 
+/// The crates whose tests interpret or count, and run nothing that is compiled first.
+const QUICK: &[&str] = &["stablemate-graph", "stablemate-models", "stablemate-engine"];
+
+/// The checks of an edit: formatting, the rules, and lints and tests of [`QUICK`]. Models' tests run every
+/// fixture's graph through an interpreter.
+pub fn quick(workspace: &Workspace) -> Result<()> {
+    let installation = Installation::prepare(workspace)?;
+    for stage in [Stage::Fmt, Stage::Directions, Stage::Invariants] {
+        let heading = Heading::print(stage.name(), stage.what());
+        stage.run(workspace, &installation).map_err(|error| explained(stage, &error))?;
+        heading.done();
+    }
+    for verb in ["clippy", "test"] {
+        let heading = Heading::print(verb, "graph, models, engine");
+        let mut command = installation.tools().cargo(workspace)?;
+        command.arg(verb);
+        QUICK.iter().for_each(|name| _ = command.args(["-p", name]));
+        if verb == "clippy" {
+            command.args(["--all-targets", "--", "-D", "warnings"]);
+        }
+        process::run(command.env("INSTA_UPDATE", "no").env("CI", "1"))?;
+        heading.done();
+    }
+    Ok(())
+}
+
 fn selected(only: &[Stage]) -> impl Iterator<Item = &Stage> {
     Stage::value_variants().iter().filter(|stage| only.is_empty() || only.contains(stage))
 }

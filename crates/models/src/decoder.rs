@@ -117,6 +117,12 @@ impl Decoder {
         Ok(decoder)
     }
 
+    /// Positions that the embedding has rows for, if positions are learned.
+    pub fn learned_positions(&self) -> Option<usize> {
+        let LearnedPositions { table, offset } = self.embedding.positions?;
+        Some(self.params.entry(table).ty.sizes().first()?.saturating_sub(offset))
+    }
+
     /// Whether the head is the embedding's table.
     pub fn tied(&self) -> bool {
         self.head == self.embedding.table

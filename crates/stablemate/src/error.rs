@@ -117,6 +117,14 @@ pub enum Error {
         /// Bytes that they need.
         needed: usize,
     },
+    /// A context that the model has no positions for.
+    #[error("a context of {context} tokens was asked for; the model has {limit} learned positions")]
+    Positions {
+        /// Tokens that were asked for.
+        context: usize,
+        /// Positions there are.
+        limit: usize,
+    },
     /// A file cannot be written.
     #[error("{}: cannot be written: {source}", path.display())]
     Write {

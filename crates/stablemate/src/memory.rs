@@ -34,6 +34,12 @@ impl MemoryPlan {
         decoder: &Decoder,
         weights: usize,
     ) -> Result<Self, Error> {
+        // There is no row to read for a position beyond.
+        if let (Some(context), Some(limit)) = (options.context, decoder.learned_positions())
+            && context > limit
+        {
+            return Err(Error::Positions { context, limit });
+        }
         let per_token = decoder.state_bytes_per_token();
         let plan = Self {
             weights,
