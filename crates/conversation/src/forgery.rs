@@ -84,8 +84,8 @@ impl Specials {
         Some((messages.iter().map(message).collect(), tools.iter().map(tool).collect(), mark))
     }
 
-    fn marked(&self, text: &String, mark: char) -> String {
-        let Some(search) = &self.search else { return text.clone() };
+    fn marked(&self, text: &str, mark: char) -> String {
+        let Some(search) = &self.search else { return text.to_string() };
         let mut result = String::with_capacity(text.len());
         search.replace_all_with(text, &mut result, |_, token, result| {
             let mut letters = token.chars();
@@ -142,7 +142,8 @@ impl Specials {
         let (mut ids, mut begun, mut end) = (Vec::new(), 0, 0);
         let tokens = self.search.iter().flat_map(|search| search.find_iter(text));
         // What lies between two special tokens, and then what follows the last one.
-        let places = tokens.map(|found| found.range()).chain([text.len()..text.len()]);
+        let places =
+            tokens.map(|found| found.range()).chain(std::iter::once(text.len()..text.len()));
         for place in places {
             let part = text.get(end..place.start).unwrap_or_default();
             if forged(part) {

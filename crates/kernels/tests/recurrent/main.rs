@@ -40,9 +40,9 @@ fn check(shape: Shape, lengths: &[usize], seed: u64) {
             near(found, state, &format!("{isa}: {shape:?}: state of {sequence}"));
         }
         equal(&sequences, &mixed, &sequences.run(three, &steps), 0..lengths.len(), isa);
-        for sequence in 0..lengths.len() {
+        for (sequence, length) in lengths.iter().enumerate() {
             // Whole, token by token, and in chunks of the two code paths of the delta rule.
-            for chunk in [lengths[sequence].max(1), 1, 5] {
+            for chunk in [(*length).max(1), 1, 5] {
                 let alone = sequences.run(three, &sequences.alone(sequence, chunk));
                 equal(&sequences, &mixed, &alone, sequence..sequence + 1, isa);
             }

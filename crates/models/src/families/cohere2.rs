@@ -20,7 +20,7 @@ pub(super) fn describe(m: &Blueprint) -> Result<Decoder, ModelError> {
     let window = config.or_default("sliding_window", 4096)?;
     let pattern = config.size_or("sliding_window_pattern", 1 << 10, 4)?;
     // Without a window nothing is windowed, and only windowed layers rotate.
-    let listed = |n: usize| window.is_some() && (n + 1) % pattern != 0;
+    let listed = |n: usize| window.is_some() && !(n + 1).is_multiple_of(pattern);
     let spans = match window {
         Some(_) => schedules::spans(config, sizes.layers, window, listed)?,
         None => {

@@ -44,7 +44,8 @@ impl Mixers {
         let reading = RopeReading::whole(sizes.head_dim, 10_000.0).partial(0.25);
         let rope = m.rope(reading)?;
         let interval = config.size_or("full_attention_interval", 1 << 10, 4)?;
-        let schedule = |n: usize| if (n + 1) % interval == 0 { FULL } else { LINEAR }.to_string();
+        let schedule =
+            |n: usize| if (n + 1).is_multiple_of(interval) { FULL } else { LINEAR }.to_string();
         let known = [FULL, LINEAR];
         let types = schedules::layer_types(config, sizes.layers, &known, schedule)?;
         let delta = DeltaSizes {

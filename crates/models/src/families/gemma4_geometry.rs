@@ -22,7 +22,8 @@ impl Geometry {
     /// `window` is meant where the configuration is silent.
     pub(super) fn read(m: &Blueprint, sizes: &Sizes, window: usize) -> Result<Self, ModelError> {
         let config = &m.config;
-        let schedule = |n: usize| if (n + 1) % 6 == 0 { FULL } else { SLIDING }.to_string();
+        let schedule =
+            |n: usize| if (n + 1).is_multiple_of(6) { FULL } else { SLIDING }.to_string();
         let mut types = schedules::layer_types(config, sizes.layers, &[FULL, SLIDING], schedule)?;
         // The reference makes the last layer see everything, whatever is listed.
         types.iter_mut().rev().take(1).for_each(|last| *last = FULL.to_string());

@@ -33,8 +33,8 @@ impl Branch {
     fn forward<'b>(&self, step: &Step<'b>, x: Value<'b>, residual: Value<'b>) -> Value<'b> {
         let x = self.pre.map_or(x, |norm| norm.forward(step, x, MODEL));
         if self.post.is_none() && self.scale.is_none() {
-            let add = |sum, part: &Box<dyn Part>| part.forward(step, x, Some(sum));
-            return self.parts.iter().fold(residual, add);
+            let parts = self.parts.iter();
+            return parts.fold(residual, |sum, part| part.forward(step, x, Some(sum)));
         }
         let mut sum: Option<Value<'b>> = None;
         for part in &self.parts {
