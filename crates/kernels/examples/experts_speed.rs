@@ -1,8 +1,8 @@
-//! How fast networks of experts in the shape of Qwen3.6-35B-A3B are, beside reading the weights of the chosen experts and
-//! nothing else.
+//! How fast networks of experts in the shape of Qwen3.6-35B-A3B are, beside reading the weights of
+//! the chosen experts and nothing else.
 //!
-//! `cargo run --release -p stablemate-kernels --example experts_speed -- [encoding] [int8] [isa] [threads] [tokens …]`, where
-//! encodings are those of `linear_speed`.
+//! `cargo run --release -p stablemate-kernels --example experts_speed -- [encoding] [int8] [isa]
+//! [threads] [tokens …]`, where encodings are those of `linear_speed`.
 
 mod support;
 

@@ -25,7 +25,8 @@ pub(super) struct Combine<'a> {
 }
 
 impl Combine<'_> {
-    /// Writes the columns `rows` of `out [T, D]`, from the results `partial [places, rows]` of the experts.
+    /// Writes the columns `rows` of `out [T, D]`, from the results `partial [places, rows]` of the
+    /// experts.
     pub(super) fn add(
         &self,
         kernels: &Kernels,

@@ -1,8 +1,8 @@
 //! Networks of experts: each token is computed by a few of many.
 //!
-//! A step's pairs of a token and a choice are grouped by expert, so that each expert that has any is read once. Its products
-//! are those of [`crate::linear`], which do not depend on what else is computed; the results of a token's experts are added in
-//! the order of its choices. So a token's bits do not depend on the step that it is in.
+//! Pairs of a token and a choice are grouped by expert: a step reads each chosen expert once.
+//! Products are those of [`crate::linear`], whose rows are independent of each other. A token adds
+//! the results of its experts in the order of its choices, so its bits are independent of the step.
 
 mod checks;
 mod combine;
@@ -24,7 +24,8 @@ use routes::Routes;
 /// Bytes of activations that are multiplied in one parallel region: what bounds their memory.
 const ROUTED_BYTES: usize = 16 << 20;
 
-/// Bytes of the experts' results that are there at a time. They are added up before they leave the last-level cache.
+/// Bytes of experts' results held at a time: small enough to be added before they leave the
+/// last-level cache.
 const PARTIAL_BYTES: usize = 8 << 20;
 
 /// Rows of an expert's last matrix whose results are there at a time, a multiple of this.
@@ -207,7 +208,8 @@ impl Kernels {
     }
 }
 
-/// Cuts rows into slabs, of which partial results of so many places take [`PARTIAL_BYTES`] at most, or one of [`SLAB`] rows.
+/// Cuts rows into slabs whose results for all `places` take at most [`PARTIAL_BYTES`], or that have
+/// [`SLAB`] rows.
 fn slabs(rows: usize, places: usize) -> impl Iterator<Item = Range<usize>> {
     let most = PARTIAL_BYTES / (4 * places).max(1) / SLAB * SLAB;
     let most = most.max(SLAB);

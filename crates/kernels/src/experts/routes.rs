@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::Routing;
 
-/// Tokens by expert. Each pair of a token and a choice has a *place*: experts in order, of each the tokens in order.
+/// Tokens by expert. Each pair of a token and a choice has a *place*; places are sorted by expert,
+/// then by token.
 pub(super) struct Routes {
     /// The token at each place.
     rows: Vec<usize>,
@@ -22,7 +23,8 @@ pub(super) struct Group {
 }
 
 impl Routes {
-    /// Sizes have been checked: there are as many choices for each token, and `experts` for them, at least one.
+    /// Sizes have been checked: there are as many choices for each token, and `experts` for them,
+    /// at least one.
     pub(super) fn new(routing: &Routing<'_>, experts: usize) -> Self {
         let tokens = routing.live.len();
         let choices = routing.chosen.len().checked_div(tokens).unwrap_or(0);

@@ -42,8 +42,8 @@ pub enum Weight<'a> {
         /// The values.
         bytes: &'a [u8],
     },
-    /// The packed layout of `stablemate_encodings`. At an address that is a multiple of 64 it is read
-    /// fastest.
+    /// The packed layout of `stablemate_encodings`. At an address that is a multiple of 64 it is
+    /// read fastest.
     Packed {
         /// How it is quantised.
         packing: Packing,

@@ -128,8 +128,8 @@ impl Region<'_> {
         }
     }
 
-    /// The packed rows that this thread takes after a block of rows, mostly: the next block, or the next target's first
-    /// one. Null if there are none.
+    /// The packed rows that a thread usually takes after a block of rows: the next block, or the
+    /// first one of the next target. Null if there are none.
     fn following(&self, target: usize, rows: usize) -> [*const u8; 2] {
         let more = rows + 1 < self.targets[target].rows.div_ceil(BLOCK);
         let (target, rows) = if more { (target, rows + 1) } else { (target + 1, 0) };
@@ -226,7 +226,8 @@ impl Region<'_> {
                 products: products.map(|values| values.wrapping_add(place)),
                 out,
             };
-            // SAFETY: it is available; products have been written for `BLOCK` rows, and the epilogue has `count` values.
+            // SAFETY: it is available; products have been written for `BLOCK` rows, and the
+            // epilogue has `count` values.
             unsafe { dispatch(self.isa, operation) };
         }
     }
@@ -244,12 +245,14 @@ impl Region<'_> {
             let place = n * LANES;
             let (scales, biases) = (scales.wrapping_add(place), biases.wrapping_add(place));
             let operation = DecodeScales { packing, columns, words, scales, biases };
-            // SAFETY: it is available; the words are those of the scales, and there is room for the groups.
+            // SAFETY: it is available; the words are those of the scales, and there is room for the
+            // groups.
             unsafe { dispatch(self.isa, operation) };
         }
     }
 
-    /// `scales`: those of the block of rows, and its biases. `next` is fetched meanwhile, a block of rows.
+    /// `scales`: those of the block of rows, and its biases. `next` is fetched meanwhile, a block
+    /// of rows.
     fn packed(
         &self,
         packed: &Packed<'_>,
@@ -279,8 +282,8 @@ impl Region<'_> {
             groups,
             out,
         };
-        // SAFETY: it is available; a tile has codes for all columns, x is quantised for this block in this
-        // packing's form, and the scales of these rows have been decoded.
+        // SAFETY: it is available; a tile has codes for all columns, x is quantised for this block
+        // in this packing's form, and the scales of these rows have been decoded.
         unsafe { multiply(self.isa, packing, form.words(block.width), block.width, operands) };
     }
 }

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use crate::isa::Isa;
 
-/// Rows of x and how they are cut into blocks for the inner product. A *section* is a list of rows that is multiplied by
-/// weights of its own; a *place* is an index into the sections' rows, one section after the other.
+/// Rows of x and how they are cut into blocks for the inner product. A *section* is a list of rows
+/// that is multiplied by weights of its own; a *place* is an index into the sections' rows, one
+/// section after the other.
 pub(crate) struct Tokens {
     isa: Isa,
     /// Whether products may be multiplied by strips of rows.
@@ -34,8 +35,8 @@ pub(super) struct Block {
     pub count: usize,
     /// For how many the inner product is compiled; those beyond `count` are filled up.
     pub width: usize,
-    /// Whether they are multiplied by strips of rows, as all blocks of their section before them. With tiles the width is
-    /// the count.
+    /// Whether they are multiplied by strips of rows, as all blocks of their section before them.
+    /// With tiles the width is the count.
     pub strips: bool,
     /// Widths of all distinct blocks before the activations of this one.
     pub padded_before: usize,
@@ -120,7 +121,8 @@ impl Tokens {
         self.sections.push(begin..self.blocks.len());
     }
 
-    /// Where the activations of the next block are. Blocks of one row share them if it is the same row.
+    /// Where the activations of the next block are. Blocks of one row share them if it is the same
+    /// row.
     fn activations(&mut self, first: usize, count: usize, width: usize) -> usize {
         let new = self.padded;
         if count == 1 && width == 1 {

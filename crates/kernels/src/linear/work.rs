@@ -1,8 +1,8 @@
 //! Products of some rows of x: how they are prepared, and how products are cut into tasks.
 //!
-//! Rows of weights are computed in blocks of two tiles. Of these, scales are decoded once; then each block of tokens is
-//! multiplied. Tokens are taken in runs whose activations stay in a core's second-level cache while all rows are gone
-//! through.
+//! Rows of weights are computed in blocks of two tiles. Of these, scales are decoded once; then
+//! each block of tokens is multiplied. Tokens are taken in runs whose activations stay in a core's
+//! second-level cache while all rows are gone through.
 
 use std::mem::take;
 use std::ops::Range;
@@ -25,7 +25,8 @@ use crate::kernels::Kernels;
 /// Bytes of activations that stay in the second-level cache.
 const RUN_BYTES: usize = 600 << 10;
 
-/// The same where rows are multiplied in strips: these do more with what they fetch. Machines with tiles have 2 MiB.
+/// The same where rows are multiplied in strips: these do more with what they fetch. Machines with
+/// tiles have 2 MiB.
 const STRIPS_RUN_BYTES: usize = 1100 << 10;
 
 /// How long a task shall take, in nanoseconds, roughly.
@@ -60,7 +61,8 @@ pub(crate) struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    /// The rows with `live >= 0`, as one section, for products with weights that are stored as `matrices` are.
+    /// The rows with `live >= 0`, as one section, for products with weights that are stored as
+    /// `matrices` are.
     pub(crate) fn live(
         kernels: &'a Kernels,
         x: &'a [f32],
@@ -200,8 +202,8 @@ impl Drop for Inputs<'_> {
     }
 }
 
-/// Whether rows may be multiplied in strips: with tiles if there are integers, and nothing that goes by other blocks; with few registers
-/// if all weights are floats.
+/// Whether rows may be multiplied in strips: with tiles if there are integers, and nothing that
+/// goes by other blocks; with few registers if all weights are floats.
 fn strips(kernels: &Kernels, matrices: &[Matrix<'_>]) -> bool {
     let forms = matrices.iter().filter_map(|matrix| form(kernels, *matrix));
     let forms: Vec<Form> = forms.collect();

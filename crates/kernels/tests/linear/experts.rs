@@ -100,8 +100,8 @@ impl Network {
         self.up.stack().columns
     }
 
-    /// An expert's result for a token, with bounds of the errors that rounding activations to integers of at most `limit`
-    /// and sums in f32 may have.
+    /// An expert's result for a token, with bounds of the errors that rounding activations to
+    /// integers of at most `limit` and sums in f32 may have.
     fn result(&self, expert: usize, x: &[f32], limit: f64) -> Vec<Bounded> {
         let x: Vec<Bounded> = x.iter().map(|x| Bounded::exact(f64::from(*x))).collect();
         let product = |n: usize, stack: &Stacked, x: &[Bounded]| {
@@ -235,7 +235,8 @@ struct Step {
 }
 
 impl Step {
-    /// Some experts are chosen often, others never; some more than once by a token, some by numbers beyond the ends.
+    /// Some experts are chosen often, others never; some more than once by a token, some by numbers
+    /// beyond the ends.
     fn random(
         random: &mut Random,
         tokens: usize,
@@ -362,7 +363,8 @@ proptest! {
         }
     }
 
-    /// A token's bits depend on nothing beside it: tokens, threads, padding, who else has its experts.
+    /// A token's bits depend on nothing beside it: tokens, threads, padding, who else has its
+    /// experts.
     #[test]
     fn tokens_stand_alone(
         seed: u64, kinds in kinds(), form in form(), int8: bool, tokens in 2usize..70, choices in 1usize..4,
@@ -425,7 +427,8 @@ proptest! {
     }
 }
 
-/// All kinds of weights, also where a property test seldom comes: one expert by one is what gates and products are.
+/// All kinds of weights, also where a property test seldom comes: one expert by one is what gates
+/// and products are.
 #[test]
 fn one_expert_is_a_gate_and_a_product() {
     let random = &mut Random::new(31);

@@ -21,7 +21,8 @@ pub struct Experts<'b> {
     pub inner: Inner<'b>,
     /// `[X, D, F]`.
     pub down: Weight<'b>,
-    /// `[X, O]` f32 for each weight in the order gate, up, down, added to its products; or none for any of them.
+    /// `[X, O]` f32 for each weight in the order gate, up, down, added to its products; or none for
+    /// any of them.
     pub biases: Vec<Value<'b>>,
 }
 
@@ -81,8 +82,9 @@ impl<'b> Experts<'b> {
     }
 }
 
-/// `Σₙ weights[t, n] · expert(chosen[t, n])(x[t])`: `x [T, D]` → `[T, D]`, in f32 whatever the weights are stored in; added to
-/// the `residual [T, D]` if there is one. `live [T]` is negative for rows whose results nobody reads.
+/// `Σₙ weights[t, n] · expert(chosen[t, n])(x[t])`: `x [T, D]` → `[T, D]`, in f32 whatever the
+/// weights are stored in; added to the `residual [T, D]` if there is one. `live [T]` is negative
+/// for rows whose results nobody reads.
 pub fn experts<'b>(
     x: Value<'b>,
     live: Value<'b>,
@@ -137,7 +139,8 @@ impl<'d> Layer<'d> {
     fn product(self, x: Value<'d>) -> Value<'d> {
         let product = x.contract(self.weight.dense(), &[self.weight.columns.label]);
         match self.bias {
-            // For Vulkan, IREE 3.13 cannot compile some products of each token's own weights fused with what follows.
+            // For Vulkan, IREE 3.13 cannot compile some products of each token's own weights fused
+            // with what follows.
             Some(bias) => product.barrier() + bias,
             None => product,
         }
@@ -151,8 +154,9 @@ impl<'d> Layer<'d> {
     }
 }
 
-/// Few tokens take copies of their experts' weights. More copies than there are experts would take more memory than all
-/// experts together: then each expert computes each token, and what was not asked for is left out.
+/// Few tokens gather copies of their experts' weights. More copies than experts would take more
+/// memory than the stack: then every expert computes every token, and a mask removes the results
+/// of experts that the token did not choose.
 fn specification<'d>(
     x: Value<'d>,
     routing: Routing<'d>,
@@ -203,7 +207,7 @@ fn all_of_them<'d>(
     let weights = asked.select(routing.weights.broadcast(&dimensions), zero).sum(CHOICE);
     let count = asked.select(builder.scalar(1.0), zero).sum(CHOICE);
     let features = features(x, layers, inner) * weights;
-    // What was not asked for may be infinite, of which nothing may be left.
+    // Features of experts that were not chosen may be infinite: zero times them is not zero.
     let features = count.compare(Direction::Gt, zero).select(features, zero);
     let sum = features.contract(down.weight.dense(), &[EXPERT, down.weight.columns.label]);
     match down.bias {

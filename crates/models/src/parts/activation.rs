@@ -12,7 +12,8 @@ pub enum Activation {
     Silu,
     /// GELU by its hyperbolic-tangent formula (Hendrycks & Gimpel, arXiv 1606.08415).
     GeluTanh,
-    /// `x · Φ(x)` with the normal distribution function `Φ(x) = (1 + erf(x / √2)) / 2` (arXiv 1606.08415).
+    /// `x · Φ(x)` with the normal distribution function `Φ(x) = (1 + erf(x / √2)) / 2` (arXiv
+    /// 1606.08415).
     Gelu,
     /// `max(x, 0)`.
     Relu,
@@ -90,11 +91,11 @@ fn relu(x: Value<'_>) -> Value<'_> {
     x.maximum(zero)
 }
 
-/// `x · Φ(x)` by `Φ(−t √2) = erfc(t) / 2 = e^(−t · p(t)) / 2`: StableHLO has no error function, and this one keeps its digits
-/// where `1 + erf` cancels.
+/// `x · Φ(x)` by `Φ(−t √2) = erfc(t) / 2 = e^(−t · p(t)) / 2`: StableHLO has no error function, and
+/// this one keeps its digits where `1 + erf` cancels.
 fn gelu(x: Value<'_>) -> Value<'_> {
-    // p(t) = −ln(erfc t) / t for 0 ≤ t ≤ 6.5, in t / 3.25 − 1, by least squares, lowest power first. Beyond, erfc is
-    // nothing beside f32.
+    // p(t) = −ln(erfc t) / t for 0 ≤ t ≤ 6.5, in t / 3.25 − 1, by least squares, lowest power
+    // first. Beyond, erfc is nothing beside f32.
     const TERMS: [f64; 13] = [
         3.8019228,
         2.9818373,
@@ -126,7 +127,8 @@ fn gelu(x: Value<'_>) -> Value<'_> {
 pub enum GatedActivation {
     /// `activation(gate) · up`.
     Plain(Activation),
-    /// `(up + 1) · gate · logistic(alpha · gate)`, the gate bounded above by `limit`, up by `±limit`: gpt-oss's.
+    /// `(up + 1) · gate · logistic(alpha · gate)`, the gate bounded above by `limit`, up by
+    /// `±limit`: gpt-oss's.
     ClampedSwiglu {
         /// Steepness of the logistic function.
         alpha: f32,

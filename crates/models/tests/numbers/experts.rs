@@ -208,7 +208,8 @@ fn each_token_is_computed_by_its_experts() {
     }
 }
 
-/// Of the many packings, one group of each form of scales and codes: how they are unpacked has tests of its own.
+/// Of the many packings, one group of each form of scales and codes: how they are unpacked has
+/// tests of its own.
 #[test]
 fn experts_in_every_form_of_storage() {
     let mut random = Random(8);

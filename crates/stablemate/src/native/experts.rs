@@ -8,7 +8,8 @@ use stablemate_models::Storage;
 use stablemate_models::kernels::storages;
 use stablemate_runtime::Binding;
 
-/// What is static about networks of experts. Operands: `x, live, chosen, weights, stacks …[, biases …][, residual]`.
+/// What is static about networks of experts. Operands: `x, live, chosen, weights, stacks …[, biases
+/// …][, residual]`.
 #[derive(Clone, Debug)]
 pub(super) struct Experts {
     /// `X`.

@@ -1,4 +1,5 @@
-//! Models of Qwen3.5: three gated delta nets for each layer of gated attention, with a network or experts.
+//! Models of Qwen3.5: three gated delta nets for each layer of gated attention, with a network or
+//! experts.
 
 use super::{Contents, Shape, Tensor};
 

@@ -1,4 +1,5 @@
-//! The shapes of models that are measured: sizes, the rotary parameters, and the tensors they come to.
+//! The shapes of models that are measured: sizes, the rotary parameters, and the tensors they come
+//! to.
 
 mod hybrid;
 
@@ -6,7 +7,8 @@ use std::f32::consts::PI;
 
 pub use hybrid::{DeltaNet, Experts, INTERVAL};
 
-/// The sizes of a model, as its `config.json` has them: of the llama family, or with delta nets of Qwen3.5.
+/// The sizes of a model, as its `config.json` has them: of the llama family, or with delta nets of
+/// Qwen3.5.
 #[derive(Debug)]
 pub struct Shape {
     /// What `--shape` calls it.
@@ -33,7 +35,8 @@ pub struct Shape {
     pub context: usize,
     /// `rope_theta`.
     pub rope_base: f32,
-    /// The `factor` of llama 3's rotary scaling, if the model has that; its other parameters are always [`LLAMA3`].
+    /// The `factor` of llama 3's rotary scaling, if the model has that; its other parameters are
+    /// always [`LLAMA3`].
     pub rope_factor: Option<f32>,
     /// The mixers beside attention, in models of Qwen3.5.
     pub delta_net: Option<DeltaNet>,
@@ -163,7 +166,8 @@ pub const SHAPES: &[Shape] = &[
 pub struct Tensor {
     /// Its name in GGUF.
     pub gguf: String,
-    /// Its name in a Hugging Face checkpoint, `.weight` left out; nothing in shapes that are written as GGUF only.
+    /// Its name in a Hugging Face checkpoint, `.weight` left out; nothing in shapes that are
+    /// written as GGUF only.
     pub hugging_face: Option<String>,
     /// Its shape, the inputs last.
     pub shape: Vec<usize>,
@@ -283,7 +287,8 @@ mod tests {
         assert_eq!(parameters("llama-3.2-1b"), 1_235_814_400);
         assert_eq!(parameters("llama-3.1-8b"), 8_030_261_248);
         assert_eq!(parameters("smollm2-135m"), 134_515_008);
-        // Published without the digits behind, and with the parts that see pictures and guess further tokens.
+        // Published without the digits behind, and with the parts that see pictures and guess
+        // further tokens.
         assert_eq!(parameters("qwen3.5-0.8b") / 10_000_000, 75);
         assert_eq!(parameters("qwen3.6-35b-a3b") / 100_000_000, 346);
         assert!(Shape::find("gpt-5").err().unwrap().contains("smollm2-135m"));
