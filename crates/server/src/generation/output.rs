@@ -234,7 +234,7 @@ impl Sequence {
     }
 
     fn deliver(&mut self, delta: Delta) {
-        if delta.text.is_empty() && delta.tokens.is_empty() && !(self.done && !delta.ids.is_empty())
+        if delta.text.is_empty() && delta.tokens.is_empty() && (!self.done || delta.ids.is_empty())
         {
             // Ids come with the text that they complete.
             self.ids.splice(0..0, delta.ids);

@@ -421,7 +421,7 @@ impl Field {
             Ok(literal) => literal == *value,
             Err(_) => false,
         };
-        empty || literals.iter().any(|literal| equal(&literal))
+        empty || literals.iter().any(equal)
     }
 }
 
