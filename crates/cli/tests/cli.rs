@@ -228,7 +228,7 @@ fn mistakes_are_explained() {
     std::fs::write(&config, text.replacen("{", "{\"residual_multiplier\": 0.5,", 1)).unwrap();
     refuse(&with(&["1"]), &["config.json", "residual_multiplier", "0.5"]);
     std::fs::write(&config, text.replace("\"llama\"", "\"rwkv\"")).unwrap();
-    refuse(&with(&["1"]), &["rwkv", "gemma3_text"]);
+    refuse(&with(&["1"]), &["rwkv", "recurrence"]);
 }
 
 #[test]
