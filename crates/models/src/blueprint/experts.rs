@@ -92,8 +92,8 @@ impl At<'_> {
         }
     }
 
-    /// The networks of all experts with biases, whose gate and up rows alternate in one tensor: in MXFP4
-    /// (`gate_up_proj_blocks`), or as floats `[X, in, out]`. MLX and GGUF keep gate and up apart.
+    /// The networks of all experts with biases, whose gate and up rows alternate in one tensor of floats
+    /// `[X, in, out]`. MLX, GGUF and the reader of MXFP4 keep gate and up apart.
     pub fn alternating_experts(
         &self,
         sizes: &Sizes,
@@ -134,7 +134,6 @@ impl At<'_> {
         let tensor = self.name(&format!("experts.{tensor}"));
         let apart = |kind: &str| self.name(&format!("experts.{name}.{kind}"));
         let weight = vec![
-            Piece::whole(format!("{tensor}_blocks"), [experts, all, input]).only(runs).into(),
             Piece::transposed(&tensor, [experts, input, all]).only(runs).into(),
             Piece::whole(apart("weight"), [experts, out, input]).into(),
         ];
