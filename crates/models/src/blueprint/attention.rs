@@ -45,16 +45,12 @@ pub struct AttentionDraft<'m> {
 impl<'m> At<'m> {
     /// Attention under Llama's names: `q_proj`, `k_proj`, `v_proj`, `o_proj`.
     pub fn attention(&self, sizes: &Sizes, bias: AttentionBias) -> AttentionDraft<'m> {
-        let rows = QUERY.of(sizes.heads * sizes.head_dim);
-        let query = self.linear("q_proj", rows, MODEL.of(sizes.hidden), bias.inputs);
-        self.attention_of(sizes, bias, query, KeySource::Own)
+        self.attention_of(sizes, bias, self.query(sizes, bias), KeySource::Own)
     }
 
     /// Attention whose values are its projected keys, before their norm and rotation: no `v_proj`.
     pub fn attention_of_keys(&self, sizes: &Sizes, bias: AttentionBias) -> AttentionDraft<'m> {
-        let rows = QUERY.of(sizes.heads * sizes.head_dim);
-        let query = self.linear("q_proj", rows, MODEL.of(sizes.hidden), bias.inputs);
-        self.attention_of(sizes, bias, query, KeySource::KeysAreValues)
+        self.attention_of(sizes, bias, self.query(sizes, bias), KeySource::KeysAreValues)
     }
 
     /// Attention over the keys and values of an earlier layer: only `q_proj` and `o_proj`.
@@ -64,9 +60,7 @@ impl<'m> At<'m> {
         bias: AttentionBias,
         pools: [State; 2],
     ) -> AttentionDraft<'m> {
-        let rows = QUERY.of(sizes.heads * sizes.head_dim);
-        let query = self.linear("q_proj", rows, MODEL.of(sizes.hidden), bias.inputs);
-        self.attention_of(sizes, bias, query, KeySource::Earlier(pools))
+        self.attention_of(sizes, bias, self.query(sizes, bias), KeySource::Earlier(pools))
     }
 
     /// Attention whose `q_proj` holds, for each head, the query and then the output's gate, a sigmoid.
@@ -96,6 +90,12 @@ impl<'m> At<'m> {
         let function = GateFunction::Sigmoid;
         draft.gqa.gate = Some(OutputGate { projection, per_head: false, function });
         draft
+    }
+
+    /// The projection of queries under Llama's name.
+    fn query(&self, sizes: &Sizes, bias: AttentionBias) -> Linear {
+        let rows = QUERY.of(sizes.heads * sizes.head_dim);
+        self.linear("q_proj", rows, MODEL.of(sizes.hidden), bias.inputs)
     }
 
     fn attention_of(
@@ -219,10 +219,7 @@ impl QueryGrowth {
     /// # Errors
     /// Missing keys, positions that are not positive.
     pub fn read(config: &RawConfig) -> Result<Self, ModelError> {
-        let parameters = match config.nested("rope_scaling")? {
-            Some(parameters) => Some(parameters),
-            None => config.nested("rope_parameters")?,
-        };
+        let parameters = Rope::parameters(config)?;
         let expected = "it has the growth of queries";
         let absent = || config.refuse("rope_parameters", "null", expected);
         let parameters = parameters.ok_or_else(absent)?;

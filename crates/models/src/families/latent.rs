@@ -93,10 +93,7 @@ impl LatentModel {
 /// `1/√(H + P)`, times the square of YaRN's magnitude if `mscale_all_dim` is set.
 pub(super) fn scale(m: &Blueprint, latent: &LatentSizes, rope: &Rope) -> Result<f32, ModelError> {
     let scale = ((latent.plain + latent.rotated) as f64).powf(-0.5);
-    let parameters = match m.config.nested("rope_scaling")? {
-        Some(scaling) => Some(scaling),
-        None => m.config.nested("rope_parameters")?,
-    };
+    let parameters = Rope::parameters(&m.config)?;
     let all: Option<f64> = match &parameters {
         Some(parameters) => parameters.get("mscale_all_dim")?,
         None => None,

@@ -38,15 +38,23 @@ impl RopeReading {
 }
 
 impl Rope {
+    /// The object that describes the rotation, in either spelling.
+    ///
+    /// # Errors
+    /// A value that is not an object.
+    pub fn parameters(config: &RawConfig) -> Result<Option<RawConfig>, ModelError> {
+        match config.nested("rope_scaling")? {
+            Some(scaling) => Ok(Some(scaling)),
+            None => Ok(config.nested("rope_parameters")?),
+        }
+    }
+
     /// Reads the rotation of all layers.
     ///
     /// # Errors
     /// Unknown types, missing or impossible parameters.
     pub fn read(config: &RawConfig, reading: RopeReading) -> Result<Self, ModelError> {
-        let parameters = match config.nested("rope_scaling")? {
-            Some(scaling) => Some(scaling),
-            None => config.nested("rope_parameters")?,
-        };
+        let parameters = Self::parameters(config)?;
         let base = config.get::<f64>("rope_theta")?.unwrap_or(reading.base);
         Self::from_parameters(config, parameters.as_ref(), RopeReading { base, ..reading })
     }
